@@ -1,0 +1,1 @@
+"""C++ templates of the accelerator's units for high-level synthesis."""

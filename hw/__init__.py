@@ -1,0 +1,1 @@
+"""The accelerator in Amaranth, one component a file, and its way out to Verilog."""

@@ -1,0 +1,1 @@
+"""Simulation: builds the RTL with Verilator, runs it and compares it with the models."""
