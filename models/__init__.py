@@ -1,1 +1,1 @@
-"""Integer reference models, reference networks, their weights and their data; imports nothing of ours."""
+"""Integer models, reference networks, their weights and data; imports nothing else of ours."""

@@ -1,0 +1,6 @@
+"""Training recipes: what may stand in their YAML, and those that ship."""
+
+from moesaic.models.recipes.load import load_recipe, recipe_names
+from moesaic.models.recipes.schema import AugmentSpec, TrainRecipe
+
+__all__ = ["AugmentSpec", "TrainRecipe", "load_recipe", "recipe_names"]

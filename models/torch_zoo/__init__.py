@@ -1,0 +1,1 @@
+"""Reference networks in torch and their training; the only place that imports torch."""
