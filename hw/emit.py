@@ -1,0 +1,188 @@
+"""Verilog out of Amaranth: hierarchical, deterministic and free of escaped identifiers."""
+
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from amaranth.back import rtlil
+from amaranth.hdl import Fragment
+from amaranth.hdl._ast import SignalDict
+from amaranth.hdl._ir import PortDirection, build_netlist
+from amaranth.lib.wiring import Component
+
+Ports = Mapping[str, tuple[object, PortDirection]]
+"""Ports by name, as Amaranth's converters take them; None stands for the signature's members."""
+
+PASSES = (
+    "proc; opt_expr; opt_clean -purge; opt_merge; opt_dff; pmuxtree; wreduce; opt_expr; opt_merge; "
+    "memory_collect; opt_clean -purge; rename -unescape"
+)
+"""From processes to expressions, enables and resets; the attribute ``keep`` saves an alias."""
+
+PASSES_WITH_BRANCHES = (
+    "proc -nomux -norom; opt_expr; memory_collect; opt_clean -purge; rename -unescape"
+)
+"""The same without multiplexers, so that coverage sees every branch of an ``m.If``."""
+
+IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+MEMORY = re.compile(r"^  reg (\[\d+:0\] )?(\w+) \[(\d+):0\];\n(?!  initial begin)", re.MULTILINE)
+
+
+class EmitError(RuntimeError):
+    """Yosys refused a design; the message is the end of its log."""
+
+
+class _Emitter(rtlil.ModuleEmitter):
+    """Leave out the contents of memories that start at zero: a scratchpad has millions of bits."""
+
+    def emit_memory(self, cell_idx: int, cell: Any) -> None:
+        if any(cell.init):
+            super().emit_memory(cell_idx, cell)
+
+
+def to_rtlil(component: Component, *, name: str, ports: Ports | None = None) -> str:
+    """Convert a component to RTLIL without source locations.
+
+    Memories that start at zero come without contents; :func:`to_verilog` writes those as a loop.
+
+    Parameters
+    ----------
+    component : Component
+        The design; elaborated here.
+    name : str
+        Name of the top module and prefix of all others: ``top.a.b`` becomes ``top_a_b``.
+    ports : Ports, optional
+        Ports by name; the members of the component's signature by default.
+
+    Returns
+    -------
+    str
+        The modules, the top one without its ``top`` attribute.
+
+    Raises
+    ------
+    ValueError
+        If `name` is no plain identifier, or if two modules end with the same name.
+    """
+    if not IDENTIFIER.fullmatch(name):
+        raise ValueError(f"a module's name must be a plain identifier, not {name!r}")
+    if ports is None:
+        ports = _signature_ports(component)
+    netlist = build_netlist(Fragment.get(component, None), ports=ports, name=name)
+    empty = rtlil.EmptyModuleChecker(netlist)
+    builder = rtlil.Design(emit_src=False)
+    names = []
+    for index, module in enumerate(netlist.modules):
+        if not empty.is_empty(index):
+            names.append(".".join(module.name))
+            _Emitter(
+                builder.module(names[-1]), netlist, module, SignalDict(), empty_checker=empty
+            ).emit()
+    return _rename_modules(str(builder), names)
+
+
+def to_verilog(
+    component: Component,
+    *,
+    name: str,
+    extra: Sequence[tuple[str, Component]] = (),
+    ports: Ports | None = None,
+    branches: bool = False,
+) -> str:
+    """Convert a component to SystemVerilog: same design, same bytes.
+
+    Parameters
+    ----------
+    component : Component
+        The top of the design.
+    name : str
+        Name of the top module.
+    extra : sequence of (str, Component)
+        Modules elaborated once that `component`, or another of these, places by
+        ``Instance(name, ...)``. Each has ``clk`` and ``rst`` ports if it is clocked.
+    ports : Ports, optional
+        Ports of the top; the members of its signature by default.
+    branches : bool
+        Keep the branches of ``m.If`` and ``m.Switch`` for coverage, at the cost of longer text.
+
+    Raises
+    ------
+    ValueError
+        If two modules have the same name.
+    EmitError
+        If a module is missing, an instance is connected with another width than its port has
+        (``Const(-1)`` is one bit wide), or Yosys refuses the design.
+    """
+    texts = [to_rtlil(component, name=name, ports=ports)]
+    texts += [to_rtlil(part, name=part_name) for part_name, part in extra]
+    modules = re.findall(r"^module \\(\S+)", "\n".join(texts), re.MULTILINE)
+    _refuse_duplicates(modules)
+    passes = PASSES_WITH_BRANCHES if branches else PASSES
+    # An instance's port of another width would be extended with zeros, silently.
+    verilog = _run_yosys("\n".join(texts), f"hierarchy -check -top {name}; {passes}")
+    return _clear_memories(verilog)
+
+
+def _signature_ports(component: Component) -> Ports:
+    ports = {}
+    for path, member, value in component.signature.flatten(component):
+        direction = PortDirection.Input if member.flow.name == "In" else PortDirection.Output
+        bits = value.as_value() if hasattr(value, "as_value") else value
+        ports["__".join(map(str, path))] = (bits, direction)
+    return ports
+
+
+def _rename_modules(text: str, names: list[str]) -> str:
+    plain = {old: re.sub(r"\W", "_", old) for old in names}
+    _refuse_duplicates(plain.values())
+
+    def rename(match: re.Match[str]) -> str:
+        return match[1] + plain.get(match[2], match[2])
+
+    return re.sub(r"^(module \\|  cell \\)(\S+)", rename, text, flags=re.MULTILINE)
+
+
+def _refuse_duplicates(names: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise ValueError(f"two modules have the name {name!r}")
+        seen.add(name)
+
+
+def _run_yosys(design: str, passes: str) -> str:
+    """Run Yosys in a process of its own, since its errors end the process."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, result = Path(folder, "design.il"), Path(folder, "design.sv")
+        source.write_text(design)
+        command = f"read_rtlil {source}; {passes}; write_verilog -sv -noattr -simple-lhs {result}"
+        script = "from pyosys import libyosys as y; import sys\n"
+        script += "design = y.Design()\n[y.run_pass(p, design) for p in sys.argv[1].split(';')]"
+        run = subprocess.run(
+            [sys.executable, "-c", script, command], capture_output=True, text=True, check=False
+        )
+        resized = [line for line in run.stdout.splitlines() if "Resizing cell port" in line]
+        if resized:
+            raise EmitError(
+                "an instance's connection has another width than its port: "
+                + "; ".join(resized).replace("Warning: Resizing cell port ", "")
+            )
+        if run.returncode or not result.exists():
+            tail = "\n".join((run.stdout + run.stderr).strip().splitlines()[-5:])
+            raise EmitError(tail.replace(folder, ""))
+        # The first line names Yosys's compiler.
+        return result.read_text().partition("\n")[2].lstrip()
+
+
+def _clear_memories(verilog: str) -> str:
+    """Write the zeros of each memory that came without contents as a loop."""
+
+    def clear(match: re.Match[str]) -> str:
+        loop = f"for (int i = 0; i <= {match[3]}; i = i + 1)"
+        return f"{match[0]}  initial {loop} {match[2]}[i] = '0;\n"
+
+    return MEMORY.sub(clear, verilog)
