@@ -10,6 +10,7 @@ from amaranth.hdl import (
     ClockDomain,
     ClockSignal,
     Const,
+    Fragment,
     Instance,
     Module,
     ResetSignal,
