@@ -1,0 +1,236 @@
+"""The unified compute unit's datapath: operands, columns, lanes, and the way to the scratchpads."""
+
+from amaranth.hdl import Cat, ClockSignal, Instance, Module, Mux, ResetSignal, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from moesaic.hw.column import Column, index_bits, operand_count, sum_bits
+from moesaic.hw.delay import delay
+from moesaic.hw.distribute import Distribute
+from moesaic.hw.lane import Lane
+from moesaic.hw.stationary import LINE
+from moesaic.hw.stream import BEAT
+from moesaic.hw.weight_path import INDEX_MEMORY_BITS, WeightPath
+from moesaic.models.accel import AccelSpec
+from moesaic.models.commands import Buffer, Epilogue, ScaleSource
+from moesaic.models.pipeline import RAM_READ, log2, sum_latency, swap_latency
+from moesaic.models.requant import BIAS_BITS, MULTIPLIER_BITS, SHIFT_BITS
+
+ROWSTAT_BITS = MULTIPLIER_BITS + SHIFT_BITS
+
+
+def cells(spec: AccelSpec) -> list[tuple[str, wiring.Component]]:
+    """Return the components that are elaborated once and placed many times, with their names."""
+    return [("moesaic_column", Column(spec)), ("moesaic_lane", Lane(spec))]
+
+
+def instance(cell: wiring.Component, name: str, **ports: object) -> Instance:
+    """Place a cell of :func:`cells`; `ports` are named as its members."""
+    directions = {
+        path[0]: "i" if member.flow == In else "o"
+        for path, member, _ in cell.signature.flatten(cell)
+    }
+    wires = {f"{directions[port]}_{port}": value for port, value in ports.items()}
+    return Instance(name, i_clk=ClockSignal(), i_rst=ResetSignal(), **wires)
+
+
+class Array(wiring.Component):
+    """Multiply, accumulate and finish one beat a cycle; no back-pressure anywhere.
+
+    Results of a beat are written ``result_latency(spec)`` cycles after its issue.
+
+    Parameters
+    ----------
+    spec : AccelSpec
+
+    Members
+    -------
+    beat, line : ``In``, what the sequencers issue in this cycle.
+    words0, words1, words2 : ``In``, operand words of input, act and vec.
+    weight_data, index_data, param_data, kv_data : ``In``.
+    residual_en, residual_word, residual_data : the residual's read, when a beat adds to it.
+    rowstat_row, rowstat_data : the row statistics' read.
+    write_valid, write_dest, write_word, write_slice, write_narrow, write_wide : ``Out``, results.
+    done : ``Out(1)``, with the last result of a command.
+    """
+
+    def __init__(self, spec: AccelSpec) -> None:
+        self.spec = spec
+        bits, tokens = spec.data_bits, spec.tokens_per_beat
+        container = 8 * spec.wide_bytes
+        super().__init__(
+            {
+                "beat": In(BEAT),
+                "line": In(LINE),
+                **{f"words{i}": In(tokens * spec.act_word * bits) for i in range(3)},
+                "weight_data": In(spec.rows * bits),
+                "index_data": In(max(1, 2 * spec.rows * INDEX_MEMORY_BITS)),
+                "param_data": In(8 * max(8, spec.bus_bytes)),
+                "kv_data": In(tokens * spec.kv_word * bits),
+                "residual_en": Out(1),
+                "residual_word": Out(24),
+                "residual_data": In(tokens * spec.wide_word * container),
+                "rowstat_row": Out(16),
+                "rowstat_data": In(tokens * ROWSTAT_BITS),
+                "write_valid": Out(1),
+                "write_dest": Out(4),
+                "write_word": Out(24),
+                "write_slice": Out(8),
+                "write_narrow": Out(tokens * spec.columns * bits),
+                "write_wide": Out(tokens * spec.columns * container),
+                "done": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        spec, beat = self.spec, self.beat
+        sums_at = sum_latency(spec)
+
+        m.submodules.distribute = distribute = Distribute(spec)
+        m.d.comb += [
+            distribute.source.eq(beat.source),
+            distribute.offset.eq(beat.offset),
+            distribute.mode.eq(beat.mode),
+            *(getattr(distribute, f"words{i}").eq(getattr(self, f"words{i}")) for i in range(3)),
+        ]
+        m.submodules.weights = path = WeightPath(spec)
+        m.d.comb += [
+            path.line.eq(self.line),
+            path.weight_data.eq(self.weight_data),
+            path.index_data.eq(self.index_data),
+            path.param_data.eq(self.param_data),
+            path.kv_data.eq(self.kv_data),
+        ]
+
+        # the beat's control on its way: stage[i] is the beat that was issued i cycles ago
+        stages = [beat]
+        for i in range(sums_at + Lane.LATENCY):
+            stage = Signal(BEAT, name=f"beat{i + 1}")
+            m.d.sync += stage.eq(stages[-1])
+            stages.append(stage)
+        select_at, out_at = sums_at + Lane.SELECT_AT, sums_at + Lane.LATENCY
+
+        columns = self._columns(m, distribute, path, stages)
+        self._memory_reads(m, stages, sums_at)
+        residual = self._residual_slice(m, stages[sums_at + Lane.RESIDUAL_AT - 1])
+        narrow, wide = [], []
+        lane_cell = Lane(spec)
+        params, post = stages[sums_at + 1], stages[sums_at + Lane.GELU_REQUANT_AT]
+        container = 8 * spec.wide_bytes
+        for token in range(spec.tokens_per_beat):
+            row_stat = self.rowstat_data.word_select(token, ROWSTAT_BITS)
+            by_row = params.scale_source == ScaleSource.ROW
+            by_column = params.scale_source == ScaleSource.COLUMN
+            other_multiplier = Signal(MULTIPLIER_BITS, name=f"other_multiplier{token}")
+            other_shift = Signal(SHIFT_BITS, name=f"other_shift{token}")
+            m.d.comb += [
+                other_multiplier.eq(
+                    Mux(by_row, row_stat[:MULTIPLIER_BITS], params.post_multiplier)
+                ),
+                other_shift.eq(Mux(by_row, row_stat[MULTIPLIER_BITS:], params.post_shift)),
+            ]
+            for column, (sums, bias, multiplier, shift) in enumerate(columns):
+                suffix = f"{token}_{column}"
+                narrow_out = Signal(spec.data_bits, name=f"narrow{suffix}")
+                wide_out = Signal(spec.wide_bits, name=f"wide{suffix}")
+                place = token * spec.columns + column
+                m.submodules[f"lane{suffix}"] = instance(
+                    lane_cell,
+                    "moesaic_lane",
+                    sum=sums.word_select(token, sum_bits(spec)),
+                    first=stages[sums_at].first,
+                    read_row=stages[sums_at - 1].row[: log2(spec.psum_depth)],
+                    write_row=params.row[: log2(spec.psum_depth)],
+                    write=params.valid,
+                    bias=bias,
+                    unbiased=~by_column,
+                    multiplier=Mux(by_column, multiplier, other_multiplier),
+                    shift=Mux(by_column, shift, other_shift),
+                    post_multiplier=post.post_multiplier,
+                    post_shift=post.post_shift,
+                    residual=residual.word_select(place, container)[: spec.wide_bits],
+                    epilogue=stages[select_at].epilogue,
+                    narrow=narrow_out,
+                    wide=wide_out,
+                )
+                narrow.append(narrow_out)
+                extended = Signal(container, name=f"extended{suffix}")
+                m.d.comb += extended.eq(wide_out.as_signed())
+                wide.append(extended)
+        out = stages[out_at]
+        m.d.comb += [
+            self.write_valid.eq(out.valid & out.last),
+            self.write_dest.eq(out.dest),
+            self.write_word.eq(out.dest_word),
+            self.write_slice.eq(out.dest_slice),
+            self.write_narrow.eq(Cat(*narrow)),
+            self.write_wide.eq(Cat(*wide)),
+            self.done.eq(out.done),
+        ]
+        return m
+
+    def _columns(
+        self, m: Module, distribute: Distribute, path: WeightPath, stages: list
+    ) -> list[tuple[Signal, Signal, Signal, Signal]]:
+        """Place the columns; return sums, bias, multiplier and shift of each."""
+        spec = self.spec
+        cell = Column(spec)
+        operands = Signal(operand_count(spec) * spec.tokens_per_beat * spec.data_bits)
+        m.d.comb += operands.eq(distribute.operands)
+        out = []
+        for column in range(spec.columns):
+            sums = Signal(spec.tokens_per_beat * sum_bits(spec), name=f"sums{column}")
+            bias = Signal(BIAS_BITS, name=f"bias{column}")
+            multiplier = Signal(MULTIPLIER_BITS, name=f"multiplier{column}")
+            shift = Signal(SHIFT_BITS, name=f"shift{column}")
+            m.submodules[f"column{column}"] = instance(
+                cell,
+                "moesaic_column",
+                operands=operands,
+                swap=stages[swap_latency(spec)].swap,
+                load=path.load[column],
+                weights=path.weights,
+                indices=path.indices,
+                row_load=path.row_load,
+                row_value=path.row_values.word_select(column, spec.data_bits),
+                param_load=path.param_load[column],
+                params=path.params,
+                param_swap=stages[sum_latency(spec)].param_swap,
+                sums=sums,
+                bias=bias,
+                multiplier=multiplier,
+                shift=shift,
+            )
+            out.append((sums, bias, multiplier, shift))
+        assert index_bits(spec) >= 0
+        return out
+
+    def _memory_reads(self, m: Module, stages: list, sums_at: int) -> None:
+        """Ask for the residual and the row statistics so that they meet the sums."""
+        residual = stages[sums_at + Lane.RESIDUAL_AT - 1 - RAM_READ]
+        m.d.comb += [
+            self.residual_en.eq(
+                residual.valid & residual.last & (residual.epilogue == Epilogue.ADD)
+            ),
+            self.residual_word.eq(residual.dest_word),
+            self.rowstat_row.eq(stages[sums_at + 1 - RAM_READ].rowstat_row),
+        ]
+
+    def _residual_slice(self, m: Module, stage: object) -> Signal:
+        """Cut the slice of the residual's words that the columns add to, one register later."""
+        spec = self.spec
+        container = 8 * spec.wide_bytes
+        width = spec.columns * container
+        slices = log2(spec.wide_word // spec.columns)
+        out = Signal(spec.tokens_per_beat * width, name="residual_slice")
+        words = [
+            self.residual_data.word_select(t, spec.wide_word * container)
+            for t in range(spec.tokens_per_beat)
+        ]
+        pick = stage.dest_slice[:slices]  # type: ignore[attr-defined]
+        m.d.sync += out.eq(Cat(*(word.word_select(pick, width) for word in words)))
+        return out
+
+
+DESTINATIONS = (Buffer.ACT, Buffer.KV, Buffer.SCORE, Buffer.RESIDUAL)

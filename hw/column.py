@@ -1,0 +1,172 @@
+"""One column of the array: double-buffered weights, operand selection, multipliers, adder tree."""
+
+from amaranth.hdl import Array, Cat, Module, Signal, Value, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from moesaic.models.accel import AccelSpec
+from moesaic.models.pipeline import log2
+from moesaic.models.requant import BIAS_BITS, MULTIPLIER_BITS, SHIFT_BITS
+
+PACK = 18  # bits between two packed products: four of 16 bits sum without overflow
+PACKED_PRODUCTS = 4
+
+
+def index_bits(spec: AccelSpec) -> int:
+    """Bits that pick a slot of the operand group (0 without sparsity)."""
+    return log2(spec.group_slots)
+
+
+def operand_count(spec: AccelSpec) -> int:
+    """Operands on the bus that all columns share: groups times slots."""
+    return spec.rows // spec.group_rows * spec.group_slots
+
+
+def sum_bits(spec: AccelSpec) -> int:
+    """Bits of a column's sum of products."""
+    return 2 * spec.data_bits + log2(spec.rows)
+
+
+class Column(wiring.Component):
+    """Multiply the operands that `rows` weights pick and add them up, for each token of the beat.
+
+    One beat a cycle, ``column_latency(spec)`` cycles, no back-pressure. `swap` makes the shadow
+    weights active from the next cycle on.
+
+    Parameters
+    ----------
+    spec : AccelSpec
+
+    Members
+    -------
+    operands : ``In``, ``operand_count`` operands of ``tokens_per_beat`` values each.
+    load, weights, indices : ``In``, write all shadow weights of the column.
+    row_load, row_value : ``In``, write the shadow weight of the rows marked, index as in dense mode.
+    swap : ``In(1)``.
+    param_load, params, param_swap : ``In``, the same for bias, multiplier and shift.
+    sums : ``Out``, ``tokens_per_beat`` sums of ``sum_bits``.
+    bias, multiplier, shift : ``Out``, active parameters.
+    """
+
+    def __init__(self, spec: AccelSpec) -> None:
+        self.spec = spec
+        bits = spec.data_bits
+        super().__init__(
+            {
+                "operands": In(operand_count(spec) * spec.tokens_per_beat * bits),
+                "swap": In(1),
+                "load": In(1),
+                "weights": In(spec.rows * bits),
+                "indices": In(max(1, spec.rows * index_bits(spec))),
+                "row_load": In(spec.rows),
+                "row_value": In(bits),
+                "param_load": In(1),
+                "params": In(BIAS_BITS + MULTIPLIER_BITS + SHIFT_BITS),
+                "param_swap": In(1),
+                "sums": Out(spec.tokens_per_beat * sum_bits(spec)),
+                "bias": Out(signed(BIAS_BITS)),
+                "multiplier": Out(MULTIPLIER_BITS),
+                "shift": Out(SHIFT_BITS),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        products = [self._element(m, row) for row in range(self.spec.rows)]
+        m.d.comb += self.sums.eq(Cat(*self._tree(m, products)))
+
+        shadow = Signal.like(self.params, name="param_shadow")
+        active = Signal.like(self.params, name="param_active")
+        with m.If(self.param_load):
+            m.d.sync += shadow.eq(self.params)
+        with m.If(self.param_swap):
+            m.d.sync += active.eq(shadow)
+        m.d.comb += Cat(self.bias, self.multiplier, self.shift).eq(active)
+        return m
+
+    def _element(self, m: Module, row: int) -> Signal:
+        """One processing element; returns its product register (of packed products)."""
+        spec, bits = self.spec, self.spec.data_bits
+        tokens, slots, width = spec.tokens_per_beat, spec.group_slots, index_bits(spec)
+
+        shadow = Signal(signed(bits), name=f"shadow{row}")
+        active = Signal(signed(bits), name=f"active{row}")
+        with m.If(self.load):
+            m.d.sync += shadow.eq(self.weights.word_select(row, bits))
+        with m.Elif(self.row_load[row]):
+            m.d.sync += shadow.eq(self.row_value)
+        with m.If(self.swap):
+            m.d.sync += active.eq(shadow)
+
+        group = row // spec.group_rows
+        choices = [
+            self.operands.word_select(group * slots + slot, tokens * bits) for slot in range(slots)
+        ]
+        picked: Value = choices[0]
+        if width:
+            shadow_index = Signal(width, name=f"shadow_index{row}")
+            active_index = Signal(width, name=f"active_index{row}")
+            with m.If(self.load):
+                m.d.sync += shadow_index.eq(self.indices.word_select(row, width))
+            with m.Elif(self.row_load[row]):
+                m.d.sync += shadow_index.eq(row % spec.group_rows)
+            with m.If(self.swap):
+                m.d.sync += active_index.eq(shadow_index)
+            picked = Array(choices)[active_index]
+        operand = Signal(tokens * bits, name=f"operand{row}")
+        weight = Signal(signed(bits), name=f"weight{row}")
+        m.d.sync += [operand.eq(picked), weight.eq(active)]
+
+        if tokens == 1:
+            product = Signal(signed(2 * bits), name=f"product{row}")
+            m.d.sync += product.eq(operand.as_signed() * weight)
+            return product
+        packed = Signal(signed(PACK + bits + 1), name=f"packed{row}")
+        low, high = operand[:bits].as_signed(), operand[bits:].as_signed()
+        product = Signal(signed(PACK + 2 * bits), name=f"product{row}")
+        m.d.comb += packed.eq((high << PACK) + low)
+        m.d.sync += product.eq(packed * weight)
+        return product
+
+    def _tree(self, m: Module, products: list[Signal]) -> list[Signal]:
+        """Registered adder tree; returns one sum per token."""
+        fours = []
+        for i in range(0, len(products), PACKED_PRODUCTS):
+            total = Signal(signed(len(products[0]) + 2), name=f"four{i // PACKED_PRODUCTS}")
+            m.d.sync += total.eq(_add(products[i : i + PACKED_PRODUCTS]))
+            fours.append(total)
+        if self.spec.tokens_per_beat == 1:
+            return [self._reduce(m, fours, 0)]
+        lows, highs = [], []
+        for i, total in enumerate(fours):
+            low = Signal(signed(PACK), name=f"low{i}")
+            high = Signal(signed(len(total) - PACK + 1), name=f"high{i}")
+            # the low product borrowed from the high one where it is negative
+            m.d.sync += [low.eq(total[:PACK]), high.eq((total >> PACK) + total[PACK - 1])]
+            lows.append(low)
+            highs.append(high)
+        return [self._reduce(m, lows, 0), self._reduce(m, highs, 1)]
+
+    def _reduce(self, m: Module, terms: list[Signal], token: int) -> Signal:
+        """Add `terms`, two levels a register."""
+        level = 0
+        while len(terms) > 1:
+            step = min(4, len(terms))
+            width = signed(len(terms[0]) + (step > 1) + (step > 2))  # noqa: PLR2004
+            sums = []
+            for i in range(0, len(terms), step):
+                total = Signal(width, name=f"sum{token}_{level}_{i // step}")
+                m.d.sync += total.eq(_add(terms[i : i + step]))
+                sums.append(total)
+            terms, level = sums, level + 1
+        out = Signal(signed(sum_bits(self.spec)), name=f"sum{token}")
+        m.d.comb += out.eq(terms[0])
+        return out
+
+
+def _add(terms: list[Signal]) -> Value:
+    """Balanced sum."""
+    values: list[Value] = list(terms)
+    while len(values) > 1:
+        values = [a + b for a, b in zip(values[::2], values[1::2], strict=True)]
+    return values[0]

@@ -1,0 +1,178 @@
+"""The stream sequencer: one beat of activations a cycle through the tiles of a product."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from moesaic.hw.command_layout import command_layout
+from moesaic.models.accel import AccelSpec
+from moesaic.models.commands import Buffer, Unit
+from moesaic.models.pipeline import log2
+
+BEAT = data.StructLayout(
+    {
+        "valid": 1,
+        "word": 24,  # of the source scratchpad
+        "source": 2,  # 0 input, 1 act, 2 vec
+        "offset": 8,  # slice of the word, in units of `rows` operands
+        "mode": 4,
+        "swap": 1,  # first beat of a tile: its weights become active
+        "param_swap": 1,  # first beat of a tile that finishes outputs
+        "first": 1,  # starts a new sum
+        "last": 1,  # finishes a sum
+        "done": 1,  # last beat of the command
+        "row": 16,  # row of tokens, counted from 0
+        "dest": 4,
+        "dest_word": 24,
+        "dest_slice": 8,  # of `columns` values
+        "epilogue": 2,
+        "scale_source": 2,
+        "rowstat_row": 16,
+        "post_multiplier": 16,
+        "post_shift": 6,
+    }
+)
+
+
+class Stream(wiring.Component):
+    """Issue the beats of products: outputs outermost, then contraction, rows of tokens innermost.
+
+    One beat a cycle; a tile's first beat waits until `full` says that its weights are there, and
+    takes them. Commands follow each other without a gap.
+
+    Parameters
+    ----------
+    spec : AccelSpec
+
+    Members
+    -------
+    command : ``In(stream)`` of STREAM commands.
+    full, take : ``In``, ``Out``: shadow weights are loaded; they are taken in this cycle.
+    beat : ``Out(BEAT)``, the beat of this cycle.
+    busy, starved : ``Out(1)``: a command is at work; it waits for weights.
+    """
+
+    def __init__(self, spec: AccelSpec) -> None:
+        self.spec = spec
+        super().__init__(
+            {
+                "command": In(stream.Signature(command_layout(Unit.STREAM))),
+                "full": In(1),
+                "take": Out(1),
+                "beat": Out(BEAT),
+                "busy": Out(1),
+                "starved": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        spec, beat = self.spec, self.beat
+        slices_log2 = log2(spec.act_word // spec.rows)
+
+        c = Signal(command_layout(Unit.STREAM))
+        active, first_row, last_row, issue, end = (
+            Signal(name=n) for n in ("active", "first_row", "last_row", "issue", "end")
+        )
+        row, k, n = Signal(16), Signal(16), Signal(16)
+        last_k = Signal()
+        m.d.comb += [
+            first_row.eq(row == 0),
+            last_row.eq(row == c.beats - 1),
+            last_k.eq(k == c.k_tiles - 1),
+            issue.eq(active & (~first_row | self.full)),
+            end.eq(issue & last_row & last_k & (n == c.n_tiles - 1)),
+            self.take.eq(issue & first_row),
+            self.command.ready.eq(~active | end),
+            self.busy.eq(active),
+            self.starved.eq(active & ~issue),
+        ]
+
+        # position along the contraction, in units of `rows` operands
+        position, next_position = Signal(16), Signal(16)
+        step = Signal(8)
+        with m.Switch(c.mode):
+            for number, nm in enumerate((None, *spec.sparsity)):
+                with m.Case(number):
+                    m.d.comb += step.eq(spec.operands_per_beat(nm) // spec.rows)
+        rows_log2 = log2(spec.rows)
+        start = Signal(16)
+        m.d.comb += [
+            start.eq(c.position >> rows_log2),
+            next_position.eq(Mux(last_k, start, position + step)),
+        ]
+        word = Signal(24)
+
+        dest_position, dest_word = Signal(16), Signal(24)
+        next_dest, dest_log2 = Signal(16), Signal(4)
+        columns_log2 = log2(spec.columns)
+        with m.Switch(c.dest):
+            with m.Case(Buffer.ACT):
+                m.d.comb += dest_log2.eq(log2(spec.act_word) - columns_log2)
+            with m.Case(Buffer.KV):
+                m.d.comb += dest_log2.eq(log2(spec.kv_word) - columns_log2)
+            with m.Default():
+                m.d.comb += dest_log2.eq(log2(spec.wide_word) - columns_log2)
+        m.d.comb += next_dest.eq(dest_position + last_k)
+        slice_mask = Signal(8)
+        m.d.comb += slice_mask.eq((1 << dest_log2) - 1)
+
+        with m.If(issue):
+            m.d.sync += [row.eq(row + 1), word.eq(word + c.pitch), dest_word.eq(dest_word + c.dest_pitch)]
+            with m.If(last_row):
+                m.d.sync += [
+                    row.eq(0),
+                    k.eq(Mux(last_k, 0, k + 1)),
+                    n.eq(n + last_k),
+                    position.eq(next_position),
+                    word.eq(c.base + (next_position >> slices_log2)),
+                    dest_position.eq(next_dest),
+                    dest_word.eq(c.dest_base + (next_dest >> dest_log2)),
+                ]
+        with m.If(end):
+            m.d.sync += active.eq(0)
+        new, new_dest = self.command.payload, Signal(16)
+        m.d.comb += new_dest.eq(new.dest_position >> columns_log2)
+        new_log2 = Signal(4)
+        with m.Switch(new.dest):
+            with m.Case(Buffer.ACT):
+                m.d.comb += new_log2.eq(log2(spec.act_word) - columns_log2)
+            with m.Case(Buffer.KV):
+                m.d.comb += new_log2.eq(log2(spec.kv_word) - columns_log2)
+            with m.Default():
+                m.d.comb += new_log2.eq(log2(spec.wide_word) - columns_log2)
+        with m.If(self.command.valid & self.command.ready):
+            m.d.sync += [
+                active.eq(1),
+                c.eq(new),
+                row.eq(0),
+                k.eq(0),
+                n.eq(0),
+                position.eq(new.position >> rows_log2),
+                word.eq(new.base + (new.position >> (rows_log2 + slices_log2))),
+                dest_position.eq(new_dest),
+                dest_word.eq(new.dest_base + (new_dest >> new_log2)),
+            ]
+
+        m.d.comb += [
+            beat.valid.eq(issue),
+            beat.word.eq(word),
+            beat.source.eq(Mux(c.source == Buffer.INPUT, 0, Mux(c.source == Buffer.ACT, 1, 2))),
+            beat.offset.eq(position[:slices_log2]),
+            beat.mode.eq(c.mode),
+            beat.swap.eq(self.take),
+            beat.param_swap.eq(self.take & last_k),
+            beat.first.eq(k == 0),
+            beat.last.eq(last_k),
+            beat.done.eq(end),
+            beat.row.eq(row),
+            beat.dest.eq(c.dest),
+            beat.dest_word.eq(dest_word),
+            beat.dest_slice.eq(dest_position & slice_mask),
+            beat.epilogue.eq(c.epilogue),
+            beat.scale_source.eq(c.scale_source),
+            beat.rowstat_row.eq(c.rowstat_base + row),
+            beat.post_multiplier.eq(c.post_multiplier),
+            beat.post_shift.eq(c.post_shift),
+        ]
+        return m

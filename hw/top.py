@@ -1,0 +1,146 @@
+"""The accelerator: read this file first, it is the block diagram.
+
+    host --AXI4-Lite--> Registers --start--> CommandProcessor --queues--> one Issue per unit
+                                                                             |
+    memory <==AXI4==> Load, Store   Stationary   Stream   Vector  <----------+
+                          |   |          |          |        |
+                          +---+---- Memories (scratchpads) --+
+                                         |          |
+                                     Array (columns, lanes)
+"""
+
+from amaranth.hdl import Cat, Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from moesaic.hw.array import Array
+from moesaic.hw.axi import AXIRead, AXIWrite
+from moesaic.hw.command_processor import CommandProcessor
+from moesaic.hw.issue import Issue
+from moesaic.hw.load import Load
+from moesaic.hw.memories import Memories
+from moesaic.hw.registers import Registers, axi_lite
+from moesaic.hw.stationary import Stationary
+from moesaic.hw.store import Store
+from moesaic.hw.stream import Stream
+from moesaic.hw.vector import Vector
+from moesaic.models.accel import AccelSpec
+from moesaic.models.commands import UNITS
+
+
+class Top(wiring.Component):
+    """One accelerator with its two memory channels, its registers and its interrupt.
+
+    Parameters
+    ----------
+    spec : AccelSpec
+
+    Members
+    -------
+    s_axi_control : AXI4-Lite slave.
+    m_axi_gmem0, m_axi_gmem1 : AXI4 masters; the first only reads, the second only writes.
+    interrupt : ``Out(1)``.
+    """
+
+    def __init__(self, spec: AccelSpec) -> None:
+        self.spec = spec
+        super().__init__(
+            {
+                "s_axi_control": In(axi_lite()),
+                "m_axi_gmem0": Out(AXIRead(spec.bus_bytes)),
+                "m_axi_gmem1": Out(AXIWrite(spec.bus_bytes)),
+                "interrupt": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        spec = self.spec
+        m.submodules.registers = registers = Registers()
+        m.submodules.processor = processor = CommandProcessor(spec)
+        m.submodules.load = load = Load(spec)
+        m.submodules.store = store = Store(spec)
+        m.submodules.stationary = stationary = Stationary(spec)
+        m.submodules.stream = stream = Stream(spec)
+        m.submodules.vector = vector = Vector(spec)
+        m.submodules.array = array = Array(spec)
+        m.submodules.memories = memories = Memories(spec)
+
+        # host and memory
+        connect(m, flipped(self.s_axi_control), registers.axi)
+        connect(m, load.axi, flipped(self.m_axi_gmem0))
+        connect(m, store.axi, flipped(self.m_axi_gmem1))
+        m.d.comb += [
+            processor.start.eq(registers.start),
+            processor.program.eq(registers.program),
+            registers.running.eq(processor.running),
+            registers.finish.eq(processor.finish),
+            registers.error.eq(Cat(load.error, store.error)),
+            self.interrupt.eq(registers.interrupt),
+        ]
+
+        # commands: queue, waits, unit
+        units = (load, store, stationary, stream, vector)
+        for i, (name, unit) in enumerate(zip(UNITS, units, strict=True)):
+            issue = Issue(name, depth=spec.queue_depth)
+            m.submodules[f"issue_{name.name.lower()}"] = issue
+            connect(m, processor.queues[i], issue.queue)
+            connect(m, issue.command, unit.command)
+            m.d.comb += issue.counts.eq(processor.counts)
+        m.d.comb += [
+            processor.done_in.eq(
+                Cat(load.done, store.done, stationary.done, array.done, vector.done)
+            ),
+            registers.unit_busy.eq(Cat(*(unit.busy for unit in units))),
+        ]
+
+        # products
+        m.d.comb += [
+            stream.full.eq(stationary.full),
+            stationary.take.eq(stream.take),
+            array.beat.eq(stream.beat),
+            array.line.eq(stationary.line),
+            memories.stream_word.eq(stream.beat.word),
+            memories.weight_line.eq(stationary.weight_line),
+            memories.index_line.eq(stationary.index_line),
+            memories.param_column.eq(stationary.param_column),
+            memories.kv_word.eq(stationary.kv_word),
+            array.words0.eq(memories.words0),
+            array.words1.eq(memories.words1),
+            array.words2.eq(memories.words2),
+            array.weight_data.eq(memories.weight_data),
+            array.index_data.eq(memories.index_data),
+            array.param_data.eq(memories.param_data),
+            array.kv_data.eq(memories.kv_data),
+            memories.residual_en.eq(array.residual_en),
+            memories.residual_word.eq(array.residual_word),
+            array.residual_data.eq(memories.residual_data),
+            memories.rowstat_row.eq(array.rowstat_row),
+            array.rowstat_data.eq(memories.rowstat_data),
+            memories.write_valid.eq(array.write_valid),
+            memories.write_dest.eq(array.write_dest),
+            memories.write_word.eq(array.write_word),
+            memories.write_slice.eq(array.write_slice),
+            memories.write_narrow.eq(array.write_narrow),
+            memories.write_wide.eq(array.write_wide),
+        ]
+
+        # copies and vectors
+        for target in (memories.load, processor.load):
+            m.d.comb += [
+                target.valid.eq(load.write.valid),
+                target.buffer.eq(load.write.buffer),
+                target.line.eq(load.write.line),
+                target.data.eq(load.write.data),
+            ]
+        connect(m, store.read, memories.store)
+        connect(m, vector.read, memories.vector_read)
+        connect(m, vector.norm_read, memories.norm_read)
+        connect(m, vector.write, memories.vector_write)
+        connect(m, vector.rowstat, memories.rowstat_write)
+        m.d.comb += [
+            store.read_data.eq(memories.store_data),
+            vector.read_data.eq(memories.vector_data),
+            vector.norm_data.eq(memories.norm_data),
+        ]
+        return m

@@ -1,0 +1,284 @@
+"""The accelerator's parameters: one validated object that RTL, mapper, cycle model and reports read."""
+
+from dataclasses import dataclass, field, fields
+from fractions import Fraction
+
+from moesaic.models.errors import InputError
+
+MAX_WORD_BITS = 1 << 15
+
+
+def _check_range(owner: str, name: str, value: object, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InputError(f"{owner}{name} must be an integer in {low}..{high}, not {value!r}")
+    if not low <= value <= high:
+        raise InputError(f"{owner}{name} must be in {low}..{high}, not {value}")
+
+
+def _check_power(owner: str, name: str, value: object, low: int, high: int) -> None:
+    _check_range(owner, name, value, low, high)
+    assert isinstance(value, int)
+    if value & (value - 1):
+        raise InputError(f"{owner}{name} must be a power of two in {low}..{high}, not {value}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class NM:
+    """N:M sparsity: `n` of every `m` consecutive elements along the contraction are kept."""
+
+    n: int
+    m: int
+
+    def __post_init__(self) -> None:
+        if self.n not in (1, 2, 4) or self.m not in (4, 8, 16) or self.n >= self.m:
+            raise InputError(
+                f"sparsity must be N:M with N in 1, 2, 4 and M in 4, 8, 16 and N < M, not {self}"
+            )
+
+    @classmethod
+    def parse(cls, text: object) -> "NM":
+        """Read ``"2:8"``."""
+        head, colon, tail = str(text).partition(":")
+        if not (colon and head.isdecimal() and tail.isdecimal() and len(head) + len(tail) < 6):
+            raise InputError(f"sparsity must be written N:M such as '2:8', not {text!r}")
+        return cls(n=int(head), m=int(tail))
+
+    def __str__(self) -> str:
+        return f"{self.n}:{self.m}"
+
+    @property
+    def expansion(self) -> int:
+        """Dense elements that one kept element stands for, M / N."""
+        return self.m // self.n
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemorySpec:
+    """The standard memory model: read and write channels, each with latency and rate.
+
+    `latency` is in cycles from an accepted address to the first beat; `bytes_per_cycle` is the
+    rate of each channel, any fraction such as 56.9.
+    """
+
+    latency: int = 32
+    bytes_per_cycle: float = 8.0
+
+    def __post_init__(self) -> None:
+        _check_range("memory.", "latency", self.latency, 4, 4096)
+        rate = self.bytes_per_cycle
+        if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0.125 <= rate <= 1024:
+            raise InputError(f"memory.bytes_per_cycle must be in 0.125..1024, not {rate!r}")
+
+    @property
+    def rate(self) -> Fraction:
+        """Bytes per cycle as an exact fraction with a denominator of at most 1000."""
+        return Fraction(str(self.bytes_per_cycle)).limit_denominator(1000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoardSpec:
+    """What the part offers; 0 means not counted."""
+
+    part: str = "none"
+    dsp: int = 0
+    bram36: int = 0
+    uram: int = 0
+    lut: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccelSpec:
+    """Everything that makes one accelerator differ from another.
+
+    Sizes of buffers are in words per bank; there are `tokens_per_beat` banks, and token ``t``
+    lives in bank ``t % tokens_per_beat``.
+
+    Parameters
+    ----------
+    rows, columns : int
+        Array size: `rows` contraction elements times `columns` outputs per beat and token.
+    tokens_per_beat : int
+        Tokens that share one weight in a cycle (2 shares one DSP48E2 for two int8 products).
+    data_bits : int
+        8 or 16: width of activations and weights. The residual stream is 16 or 24 bits wide.
+    lanes : int
+        Elements per cycle of the vector unit.
+    sparsity : tuple of NM
+        N:M modes that the array can decode, dense apart.
+    bus_bytes, outstanding, burst_beats : int
+        AXI4 data width, read bursts in flight, longest burst.
+    queue_depth : int
+        Commands that wait before each unit.
+    block_commands : int
+        Commands fetched together by the command processor.
+    """
+
+    name: str = "custom"
+    rows: int
+    columns: int
+    tokens_per_beat: int = 1
+    data_bits: int = 8
+    lanes: int
+    sparsity: tuple[NM, ...] = ()
+    bus_bytes: int = 8
+    outstanding: int = 4
+    burst_beats: int = 16
+    queue_depth: int = 4
+    block_commands: int = 16
+    psum_depth: int = 64
+    weight_lines: int = 256
+    index_lines: int = 0
+    param_columns: int = 256
+    norm_words: int = 64
+    input_words: int = 64
+    act_words: int = 512
+    vec_words: int = 512
+    kv_words: int = 512
+    score_words: int = 512
+    residual_words: int = 512
+    rowstat_rows: int = 256
+    clock_hz: int = 100_000_000
+    memory: MemorySpec = field(default_factory=MemorySpec)
+    board: BoardSpec = field(default_factory=BoardSpec)
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        for name, low, high in _POWERS:
+            _check_power("", name, getattr(self, name), low, high)
+        if self.data_bits not in (8, 16):
+            raise InputError(f"data_bits must be 8 or 16, not {self.data_bits!r}")
+        if self.tokens_per_beat == 2 and self.data_bits == 16:
+            raise InputError("tokens_per_beat must be 1 with data_bits 16, not 2")
+        if self.tokens_per_beat > self.columns:
+            raise InputError(
+                f"tokens_per_beat must be at most columns ({self.columns}), "
+                f"not {self.tokens_per_beat}"
+            )
+        _check_range("", "index_lines", self.index_lines, 0, 1 << 16)
+        if self.sparsity and not self.index_lines:
+            raise InputError("index_lines must be at least 1 where sparsity is given, not 0")
+        weight_line = self.rows * (1 if self.sparsity else self.data_bytes)
+        limit = min(weight_line, 8 * self.columns, 8 * self.lanes)
+        if self.bus_bytes > limit:
+            raise InputError(
+                f"bus_bytes must be at most {limit} (bytes of a weight or index line, 8 * columns "
+                f"and 8 * lanes), not {self.bus_bytes}"
+            )
+        for mode in self.sparsity:
+            if self.rows % mode.n:
+                raise InputError(f"rows must be a multiple of N of {mode}, not {self.rows}")
+        if self.weight_lines < 2 * self.columns:
+            raise InputError(
+                f"weight_lines must be at least 2 * columns = {2 * self.columns}, "
+                f"not {self.weight_lines}"
+            )
+        if self.param_columns < 2 * self.columns:
+            raise InputError(
+                f"param_columns must be at least 2 * columns = {2 * self.columns}, "
+                f"not {self.param_columns}"
+            )
+        _check_range("", "clock_hz", self.clock_hz, 1_000_000, 2_000_000_000)
+        if self.act_word * self.data_bits > MAX_WORD_BITS:
+            raise InputError(
+                f"rows * largest M/N * data_bits must be at most {MAX_WORD_BITS}, "
+                f"not {self.act_word * self.data_bits}"
+            )
+
+    # ---- widths -------------------------------------------------------------------------------
+    @property
+    def data_bytes(self) -> int:
+        """Bytes of one activation or weight."""
+        return self.data_bits // 8
+
+    @property
+    def wide_bits(self) -> int:
+        """Significant bits of a score, of the residual stream and of GELU's input."""
+        return 16 if self.data_bits == 8 else 24
+
+    @property
+    def wide_bytes(self) -> int:
+        """Bytes that one wide value takes in memory and in the scratchpads."""
+        return 2 if self.data_bits == 8 else 4
+
+    @property
+    def acc_bits(self) -> int:
+        """Bits of a partial sum."""
+        return 32 if self.data_bits == 8 else 48
+
+    # ---- sparsity -----------------------------------------------------------------------------
+    @property
+    def expansion(self) -> int:
+        """Largest M / N: dense operands that a beat takes per row."""
+        return max((mode.expansion for mode in self.sparsity), default=1)
+
+    @property
+    def group_rows(self) -> int:
+        """Array rows that share one operand group: the smallest N, or 1 without sparsity."""
+        return min((mode.n for mode in self.sparsity), default=1)
+
+    @property
+    def group_slots(self) -> int:
+        """Operands of a group that an element picks from: the largest M, or 1."""
+        return max((mode.m for mode in self.sparsity), default=1)
+
+    # ---- words of the scratchpads, in values --------------------------------------------------
+    @property
+    def act_word(self) -> int:
+        """Values in a word of the input, act and vec scratchpads."""
+        return max(self.rows * self.expansion, self.columns, self.lanes)
+
+    @property
+    def wide_word(self) -> int:
+        """Values in a word of the score and residual scratchpads."""
+        return max(self.columns, self.lanes)
+
+    @property
+    def kv_word(self) -> int:
+        """Values in a word of the K/V scratchpad."""
+        return max(self.rows, self.columns, self.lanes)
+
+    @property
+    def macs_per_cycle(self) -> int:
+        """Multiply-accumulates of the full array in one cycle."""
+        return self.rows * self.columns * self.tokens_per_beat
+
+    def mode_number(self, nm: NM | None) -> int:
+        """Return the code of a weight format in commands: 0 dense, else 1 + place in `sparsity`."""
+        return 0 if nm is None else 1 + self.sparsity.index(nm)
+
+    def operands_per_beat(self, nm: NM | None) -> int:
+        """Dense operands of one token that one beat consumes."""
+        return self.rows if nm is None else self.rows * nm.expansion
+
+
+def check_name(name: object) -> None:
+    """Refuse names that could not be a file or a module."""
+    text = str(name)
+    if not text or len(text) > 64 or not all(c.isalnum() or c in "-_" for c in text):
+        raise InputError(f"name must be 1 to 64 letters, digits, '-' or '_', not {text[:70]!r}")
+
+
+_POWERS = (
+    ("rows", 4, 256),
+    ("columns", 4, 256),
+    ("tokens_per_beat", 1, 2),
+    ("lanes", 4, 256),
+    ("bus_bytes", 4, 64),
+    ("outstanding", 1, 32),
+    ("burst_beats", 1, 256),
+    ("queue_depth", 2, 32),
+    ("block_commands", 4, 64),
+    ("psum_depth", 8, 4096),
+    ("weight_lines", 8, 1 << 16),
+    ("param_columns", 8, 1 << 16),
+    ("norm_words", 1, 1 << 12),
+    ("input_words", 8, 1 << 16),
+    ("act_words", 8, 1 << 16),
+    ("vec_words", 8, 1 << 16),
+    ("kv_words", 8, 1 << 16),
+    ("score_words", 8, 1 << 16),
+    ("residual_words", 8, 1 << 16),
+    ("rowstat_rows", 8, 1 << 16),
+)
+
+FIELD_NAMES = tuple(f.name for f in fields(AccelSpec))
