@@ -1,0 +1,155 @@
+"""The meaning of the integer network: every tensor of a graph for one input, bit for bit.
+
+The RTL must equal what this module computes. All sums are exact; every rounding is
+:func:`moesaic.models.requant.requant` or inside softmax, LayerNorm and GELU, whose modules say how.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from moesaic.models.errors import InputError
+from moesaic.models.gelu import gelu
+from moesaic.models.graph import (
+    Constant,
+    Graph,
+    Input,
+    Ints,
+    LayerNorm,
+    Mix,
+    Node,
+    Pool,
+    Product,
+    Scale,
+    Scores,
+    Softmax,
+)
+from moesaic.models.layernorm import layernorm
+from moesaic.models.matmul import matmul
+from moesaic.models.requant import limits, requant, saturate
+from moesaic.models.softmax import softmax
+
+MULTIPLIER, SHIFT = ".multiplier", ".shift"  # suffixes of a softmax's row statistics
+
+
+def execute(graph: Graph, x: Ints, *, lanes: int) -> dict[str, Ints]:
+    """Return each node's tensor by name for the input matrix `x` (tokens, channels).
+
+    `lanes` is the vector unit's: softmax sums in that order. Softmax nodes give their row
+    statistics too, (heads, tokens) each, under their name and ``.multiplier`` or ``.shift``.
+    """
+    run = _Run(graph=graph, lanes=lanes, values={})
+    for node in graph.nodes:
+        run.values[node.name] = run.tensor(node, x)
+    return run.values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """One execution: the graph and the tensors so far."""
+
+    graph: Graph
+    lanes: int
+    values: dict[str, Ints]
+
+    def tensor(self, node: Node, x: Ints) -> Ints:
+        """Return the tensor of one node."""
+        match node:
+            case Input():
+                return self.input(node, x)
+            case Constant():
+                return node.value
+            case Product():
+                return self.product(node)
+            case Scores():
+                return self.scores(node)
+            case Softmax():
+                return self.softmax(node)
+            case Mix():
+                return self.mix(node)
+            case LayerNorm():
+                return self.layernorm(node)
+            case Scale():
+                rows = self.rows(node.x, node.first_token, node.tokens)
+                return requant(rows, node.multiplier, node.shift, self.graph.data_bits)
+            case Pool():
+                total = self.values[node.x][: node.pooled].sum(axis=0, keepdims=True)
+                return requant(total, node.multiplier, node.shift, self.graph.data_bits)
+        raise TypeError(f"{node.name}: no rule for {type(node).__name__}")
+
+    def rows(self, name: str, first: int, tokens: int) -> Ints:
+        """Return some rows of a tensor."""
+        return self.values[name][first : first + tokens]
+
+    def input(self, node: Input, x: Ints) -> Ints:
+        """Return the input matrix after a check."""
+        if x.shape != (node.tokens, node.channels):
+            raise InputError(
+                f"{node.name} must be of shape {(node.tokens, node.channels)}, not {x.shape}"
+            )
+        low, high = limits(self.graph.data_bits)
+        if x.dtype.kind not in "iu" or x.min() < low or x.max() > high:
+            raise InputError(f"{node.name} must hold integers in {low}..{high}")
+        return x.astype(np.int64)
+
+    def product(self, node: Product) -> Ints:
+        """Multiply by the weights; then the epilogue."""
+        data, wide = self.graph.data_bits, self.graph.wide_bits
+        acc = matmul(self.values[node.x], node.weight, data_bits=data) + node.bias
+        if node.epilogue == "narrow":
+            return requant(acc, node.multiplier, node.shift, data)
+        y = requant(acc, node.multiplier, node.shift, wide)
+        if node.epilogue == "wide":
+            return y
+        if node.epilogue == "gelu":
+            return requant(gelu(y, wide), node.post_multiplier, node.post_shift, data)
+        out = self.values[str(node.residual)].copy()
+        out[: len(y)] = saturate(y + out[: len(y)], wide)
+        return out
+
+    def scores(self, node: Scores) -> Ints:
+        """Multiply queries and keys of each head: (heads, tokens, tokens)."""
+        q, k = (self.heads(name, node.heads) for name in (node.q, node.k))
+        acc = matmul(q, k.transpose(0, 2, 1), data_bits=self.graph.data_bits)
+        return requant(acc, node.multiplier, node.shift, self.graph.wide_bits)
+
+    def softmax(self, node: Softmax) -> Ints:
+        """Return unnormalised probabilities and keep the row statistics."""
+        scores = self.values[node.x]
+        probs, multiplier, shift = softmax(
+            scores,
+            valid=scores.shape[-1],
+            multiplier=node.multiplier,
+            shift=node.shift,
+            lanes=self.lanes,
+            data_bits=self.graph.data_bits,
+        )
+        self.values[node.name + MULTIPLIER] = multiplier
+        self.values[node.name + SHIFT] = shift
+        return probs
+
+    def mix(self, node: Mix) -> Ints:
+        """Weigh the values of each head: (tokens, heads * head_channels)."""
+        p, v = self.values[node.p], self.heads(node.v, node.heads)
+        acc = matmul(p, v, data_bits=self.graph.data_bits)
+        multiplier, shift = (self.values[node.p + s][..., None] for s in (MULTIPLIER, SHIFT))
+        out = requant(acc, multiplier, shift, self.graph.data_bits)
+        return out.transpose(1, 0, 2).reshape(out.shape[1], -1)
+
+    def heads(self, name: str, heads: int) -> Ints:
+        """Return (heads, tokens, head_channels) of a matrix with its heads side by side."""
+        x = self.values[name]
+        return x.reshape(len(x), heads, -1).transpose(1, 0, 2)
+
+    def layernorm(self, node: LayerNorm) -> Ints:
+        """Normalise rows of a wide tensor."""
+        data, wide = self.graph.data_bits, self.graph.wide_bits
+        return layernorm(
+            self.rows(node.x, node.first_token, node.tokens),
+            node.gain,
+            node.offset,
+            shift=node.shift,
+            epsilon=node.epsilon,
+            out_bits=wide if node.to_wide else data,
+            data_bits=data,
+        )
