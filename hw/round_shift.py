@@ -1,0 +1,104 @@
+"""Rounding right shift with saturation: the last step of every requantisation."""
+
+from amaranth.hdl import Module, Mux, Signal, Value, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from moesaic.models.requant import SHIFT_BITS, limits
+
+COARSE_LOG2 = 3  # shifts by multiples of 8 come first, then those by 0..7
+
+
+class RoundShift(wiring.Component):
+    """Return ``saturate(round_half_even(value / 2**shift))``, as ``models.requant`` says.
+
+    One value a cycle, `LATENCY` cycles, no back-pressure.
+
+    Parameters
+    ----------
+    in_bits, out_bits : int
+        Signed bits of value and result.
+
+    Members
+    -------
+    value : ``In(signed(in_bits))``
+    shift : ``In(6)``, any amount: beyond the value's width the result is zero.
+    result : ``Out(signed(out_bits))``
+    """
+
+    LATENCY = 4
+
+    def __init__(self, *, in_bits: int, out_bits: int) -> None:
+        self.in_bits = in_bits
+        self.out_bits = out_bits
+        super().__init__(
+            {
+                "value": In(signed(in_bits)),
+                "shift": In(SHIFT_BITS),
+                "result": Out(signed(out_bits)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        low, high = limits(self.out_bits)
+        width = self.in_bits + 1  # with the bit of the half below
+
+        # Cycles 1 and 2: shift, and remember whether a one was dropped below the half.
+        halves = Signal(signed(width))
+        m.d.comb += halves.eq(self.value << 1)
+        coarse, dropped_coarse = self._stage(
+            m,
+            halves,
+            dropped=0,
+            shift=self.shift,
+            places=range(COARSE_LOG2, SHIFT_BITS),
+            name="coarse",
+        )
+        fine_shift = Signal(COARSE_LOG2)
+        m.d.sync += fine_shift.eq(self.shift[:COARSE_LOG2])
+        shifted, dropped = self._stage(
+            m,
+            coarse,
+            dropped=dropped_coarse,
+            shift=fine_shift,
+            places=range(COARSE_LOG2),
+            name="fine",
+        )
+
+        # Cycle 3: round, and see what does not fit. Only the kept bits take part in the sum.
+        quotient = shifted >> 1
+        round_up = shifted[0] & (dropped | quotient[0])
+        rounded = Signal(signed(self.out_bits + 1))
+        above = Signal()
+        below = Signal()
+        sign = shifted[-1]
+        upper = shifted[self.out_bits :]  # from the result's sign upwards
+        m.d.sync += [
+            rounded.eq(quotient[: self.out_bits].as_signed() + round_up),
+            above.eq(~sign & upper.any()),
+            below.eq(sign & ~upper.all()),
+        ]
+
+        # Cycle 4: saturate. Rounding may reach one above the largest value, never below.
+        m.d.sync += self.result.eq(
+            Mux(above | (~below & (rounded > high)), high, Mux(below, low, rounded))
+        )
+        return m
+
+    @staticmethod
+    def _stage(
+        m: Module, value: Value, *, dropped: object, shift: Value, places: range, name: str
+    ) -> tuple[Signal, Signal]:
+        """Shift by the bits of `shift` at `places`, largest first, into registers."""
+        for place in reversed(places):
+            amount = 1 << place
+            lost = value[: min(amount, len(value))].any()
+            dropped = dropped | (shift[place] & lost)
+            moved = Signal(signed(len(value)), name=f"{name}_by_{amount}")
+            m.d.comb += moved.eq(Mux(shift[place], value >> amount, value))
+            value = moved
+        register = Signal(signed(len(value)), name=name)
+        flag = Signal(name=f"{name}_dropped")
+        m.d.sync += [register.eq(value), flag.eq(dropped)]
+        return register, flag
