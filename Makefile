@@ -26,8 +26,8 @@ $(STAMP): requirements.lock pyproject.toml setup.py
 	    $$python -m venv $(VENV); \
 	fi
 	@echo "setting up $(VENV)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m pip install -qq --no-compile --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install -qq --no-compile --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@$(BIN)/python -c 'import find_libpython as f, sys; sys.exit(f.find_libpython() is None)' || \
 	    { echo "missing: Python's shared library; $(APT) libpython3-dev" >&2; exit 1; }
 	@touch $@
@@ -53,7 +53,7 @@ check: $(STAMP) typing
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	MYPYPATH=.typing $(BIN)/mypy -p moesaic
-	MYPYPATH=.typing $(BIN)/mypy setup.py tests
+	MYPYPATH=.typing $(BIN)/mypy tests
 	$(BIN)/lint-imports --no-logo
 
 clean:
