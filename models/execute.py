@@ -37,6 +37,7 @@ def execute(graph: Graph, x: Ints, *, lanes: int) -> dict[str, Ints]:
 
     `lanes` is the vector unit's: softmax sums in that order. Softmax nodes give their row
     statistics too, (heads, tokens) each, under their name and ``.multiplier`` or ``.shift``.
+    With `x` (images, tokens, channels) all tensors but constants have images in front.
     """
     run = _Run(graph=graph, lanes=lanes, values={})
     for node in graph.nodes:
@@ -70,20 +71,20 @@ class _Run:
             case LayerNorm():
                 return self.layernorm(node)
             case Scale():
-                rows = self.rows(node.x, node.first_token, node.tokens)
+                rows = self.rows(node)
                 return requant(rows, node.multiplier, node.shift, self.graph.data_bits)
             case Pool():
-                total = self.values[node.x][: node.pooled].sum(axis=0, keepdims=True)
+                total = self.values[node.x][..., : node.pooled, :].sum(axis=-2, keepdims=True)
                 return requant(total, node.multiplier, node.shift, self.graph.data_bits)
         raise TypeError(f"{node.name}: no rule for {type(node).__name__}")
 
-    def rows(self, name: str, first: int, tokens: int) -> Ints:
-        """Return some rows of a tensor."""
-        return self.values[name][first : first + tokens]
+    def rows(self, node: LayerNorm | Scale) -> Ints:
+        """Return the rows that a node reads."""
+        return self.values[node.x][..., node.first_token : node.first_token + node.tokens, :]
 
     def input(self, node: Input, x: Ints) -> Ints:
         """Return the input matrix after a check."""
-        if x.shape != (node.tokens, node.channels):
+        if x.shape[-2:] != (node.tokens, node.channels) or x.ndim > 3 or not x.size:
             raise InputError(
                 f"{node.name} must be of shape {(node.tokens, node.channels)}, not {x.shape}"
             )
@@ -103,14 +104,16 @@ class _Run:
             return y
         if node.epilogue == "gelu":
             return requant(gelu(y, wide), node.post_multiplier, node.post_shift, data)
-        out = self.values[str(node.residual)].copy()
-        out[: len(y)] = saturate(y + out[: len(y)], wide)
+        residual = self.values[str(node.residual)]
+        out = np.broadcast_to(residual, (*y.shape[:-2], *residual.shape[-2:])).copy()
+        head = out[..., : y.shape[-2], :]
+        head[...] = saturate(y + head, wide)
         return out
 
     def scores(self, node: Scores) -> Ints:
         """Multiply queries and keys of each head: (heads, tokens, tokens)."""
         q, k = (self.heads(name, node.heads) for name in (node.q, node.k))
-        acc = matmul(q, k.transpose(0, 2, 1), data_bits=self.graph.data_bits)
+        acc = matmul(q, k.swapaxes(-1, -2), data_bits=self.graph.data_bits)
         return requant(acc, node.multiplier, node.shift, self.graph.wide_bits)
 
     def softmax(self, node: Softmax) -> Ints:
@@ -134,18 +137,19 @@ class _Run:
         acc = matmul(p, v, data_bits=self.graph.data_bits)
         multiplier, shift = (self.values[node.p + s][..., None] for s in (MULTIPLIER, SHIFT))
         out = requant(acc, multiplier, shift, self.graph.data_bits)
-        return out.transpose(1, 0, 2).reshape(out.shape[1], -1)
+        out = out.swapaxes(-2, -3)
+        return out.reshape(*out.shape[:-2], node.channels)
 
     def heads(self, name: str, heads: int) -> Ints:
         """Return (heads, tokens, head_channels) of a matrix with its heads side by side."""
         x = self.values[name]
-        return x.reshape(len(x), heads, -1).transpose(1, 0, 2)
+        return x.reshape(*x.shape[:-1], heads, -1).swapaxes(-2, -3)
 
     def layernorm(self, node: LayerNorm) -> Ints:
         """Normalise rows of a wide tensor."""
         data, wide = self.graph.data_bits, self.graph.wide_bits
         return layernorm(
-            self.rows(node.x, node.first_token, node.tokens),
+            self.rows(node),
             node.gain,
             node.offset,
             shift=node.shift,

@@ -9,7 +9,7 @@ from moesaic.models.errors import InputError
 from moesaic.models.float_run import cut_patches
 from moesaic.models.graph import Graph, Input, Ints
 from moesaic.models.network import Floats, Image, Network
-from moesaic.models.requant import saturate
+from moesaic.models.requant import limits
 
 
 def image_layer(network: Network) -> Image:
@@ -43,15 +43,21 @@ def check_images(network: Network, images: NDArray[Any]) -> Floats:
     return values
 
 
-def input_matrix(graph: Graph, network: Network, image: NDArray[Any]) -> Ints:
-    """Return the input node's matrix (tokens, channels) for one image.
+def input_matrices(graph: Graph, network: Network, images: NDArray[Any]) -> Ints:
+    """Return the input node's matrices (images, tokens, channels) for several images.
 
     Rows are patches, each in the order channel, patch row, patch column. Values are rounded half
     to even in units of the input's scale and saturate at data_bits. InputError for other shapes,
     NaN and infinity.
     """
-    images = check_images(network, image[None])
-    layer = image_layer(network)
-    rows = cut_patches(images, layer.patch)[0] if layer.patch else images[0]
+    rows = check_images(network, images)
+    patch = image_layer(network).patch
+    if patch:
+        rows = cut_patches(rows, patch).astype(np.float32)
     integers = np.rint(rows.astype(np.float64) / input_node(graph).scale)
-    return saturate(integers.clip(-(2.0**40), 2.0**40).astype(np.int64), graph.data_bits)
+    return np.clip(integers, *limits(graph.data_bits)).astype(np.int64)
+
+
+def input_matrix(graph: Graph, network: Network, image: NDArray[Any]) -> Ints:
+    """Return the matrix (tokens, channels) of one image, as `input_matrices` does."""
+    return input_matrices(graph, network, image[None])[0]

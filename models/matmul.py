@@ -1,7 +1,7 @@
 """Exact integer matrix products: what the array computes, dense and N:M compressed.
 
-Sums run in float64 BLAS wherever no partial sum can leave the 53 bits that a double holds exactly,
-whatever the order of summation; beyond that the larger operand is split in two.
+Sums run in float BLAS wherever no partial sum can leave the 24 bits that a single holds exactly, or
+the 53 bits of a double, whatever the order of summation; beyond that the larger operand is split.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ from moesaic.models.accel import NM
 from moesaic.models.requant import Ints, limits
 from moesaic.models.sparse import expand
 
-EXACT_BITS = 53
+SINGLE_BITS, DOUBLE_BITS = 24, 53
 
 
 def acc_bits(data_bits: int) -> int:
@@ -29,8 +29,9 @@ def exact_product(a: Ints, b: Ints) -> Ints:
     OverflowError where the bound K * max|a| * max|b| leaves int64.
     """
     bound = _largest(a) * _largest(b) * a.shape[-1]
-    if bound < 1 << EXACT_BITS:
-        return np.matmul(a.astype(np.float64), b.astype(np.float64)).astype(np.int64)
+    if bound < 1 << DOUBLE_BITS:
+        exact = np.float32 if bound < 1 << SINGLE_BITS else np.float64
+        return np.matmul(a.astype(exact), b.astype(exact)).astype(np.int64)
     if bound >= 1 << 63:
         raise OverflowError(f"sums up to {bound} do not fit 64 bits")
     if _largest(a) < _largest(b):

@@ -54,10 +54,15 @@ def test_products_beyond_53_bits_are_split(widths: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_sums_at_the_limit_of_a_double(sign: int) -> None:
-    a = np.array([[1 << 26, 1]]) * sign
-    b = np.array([[(1 << 27) - 1], [(1 << 26) - 1]])
-    np.testing.assert_array_equal(exact_product(a, b), slow(a, b))
+@pytest.mark.parametrize("bits", [24, 25, 53, 54], ids="sum{}".format)
+def test_sums_at_the_limits_of_floats(bits: int, sign: int) -> None:
+    """The largest sum is odd and has as many bits as a single or a double holds, or one more."""
+    half = bits // 2
+    a = np.array([[1 << half, 1]]) * sign
+    b = np.array([[(1 << (bits - half)) - 1], [(1 << half) - 1]])
+    exact = slow(a, b)
+    assert int(abs(exact[0, 0])) == (1 << bits) - 1
+    np.testing.assert_array_equal(exact_product(a, b), exact)
 
 
 @pytest.mark.parametrize("bits", [8, 16])
