@@ -18,7 +18,7 @@ from moesaic.models.torch_zoo.activations import activation_spread
 from moesaic.models.torch_zoo.augment import distort
 from moesaic.models.torch_zoo.masks import nm_mask, sparse_names, straight_through
 from moesaic.models.torch_zoo.train import BACKGROUND, top1, train
-from moesaic.models.torch_zoo.vit import build_vit, weights_of
+from moesaic.models.torch_zoo.vit import Attention, Block, build_vit, weights_of
 from moesaic.models.vit_config import DEIT_TINY, VIT_MNIST, VitConfig
 from moesaic.models.weights_io import load_weights, save_weights
 
@@ -45,8 +45,8 @@ def mask_by_sorting(weight: np.ndarray, n: int, m: int) -> np.ndarray:
 def test_mask_keeps_the_largest_and_the_lowest_of_equals(n: int, m: int, ties: bool) -> None:
     rng = np.random.default_rng(m)
     shape = (12, 4 * m)
-    weight = rng.integers(-2, 3, shape) if ties else rng.standard_normal(shape)
-    weight = weight.astype(np.float32)
+    drawn = rng.integers(-2, 3, shape) if ties else rng.standard_normal(shape)
+    weight = drawn.astype(np.float32)
     got = nm_mask(torch.from_numpy(weight), n, m).numpy()
     np.testing.assert_array_equal(got, mask_by_sorting(weight, n, m))
     assert (got.reshape(-1, m).sum(axis=1) == n).all()
@@ -131,7 +131,9 @@ def test_sparse_training_ends_exactly_masked(tmp_path: Path, n: int, m: int, sha
 
 
 def test_training_never_reads_a_test_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    blind = replace(load_mnist(), test_images=None, test_labels=None)
+    split = load_mnist()
+    no_images, no_labels = np.empty(0, np.float32), np.empty(0, np.int64)
+    blind = replace(split, test_images=no_images, test_labels=no_labels)
     monkeypatch.setattr("moesaic.models.torch_zoo.train.load_mnist", lambda: blind)
     assert len(train(TINY, limit=100).history) == 2
 
@@ -147,12 +149,13 @@ def test_made_up_weights_act_like_trained_ones() -> None:
     streams: list[float] = []
     perplexities: list[float] = []
 
-    def watch(module: torch.nn.Module, inputs: tuple[Tensor], _output: Tensor) -> None:
+    def watch(module: Attention, inputs: tuple[Tensor], _output: Tensor) -> None:
         qkv = module.qkv(inputs[0]).reshape(1, 197, 3, 3, 64).permute(2, 0, 3, 1, 4)
         weights = (qkv[0] @ qkv[1].transpose(-2, -1) / 8).softmax(dim=-1)
         perplexities.append(float((-(weights * weights.log()).sum(dim=-1)).mean().exp()))
 
-    for block in model.blocks:
+    for block in model.blocks.children():
+        assert isinstance(block, Block)
         block.attn.register_forward_hook(watch)
         block.register_forward_hook(lambda _m, _i, out: streams.append(float(out.std())))
     images = np.random.default_rng(0).standard_normal((1, 3, 224, 224)).astype(np.float32)

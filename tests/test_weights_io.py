@@ -2,6 +2,7 @@
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ def test_shipped_weights_are_small_and_complete() -> None:
 def damaged(tmp_path: Path, kind: str) -> Path:
     """Write a file that is wrong in the way that `kind` names."""
     path = tmp_path / "bad.npz"
-    arrays = dict(seeded_weights(SMALL, 5))
+    arrays: dict[str, Any] = dict(seeded_weights(SMALL, 5))
     save_weights(path, arrays, SMALL)
     config = np.load(path)[CONFIG_KEY]
     if kind == "truncated":
@@ -57,7 +58,7 @@ def damaged(tmp_path: Path, kind: str) -> Path:
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("hello.txt", "hello")
     else:
-        arrays |= {
+        changes: dict[str, dict[str, Any]] = {
             "nan": {"head.bias": np.full(10, np.nan, np.float32)},
             "shape": {"head.bias": np.zeros(9, np.float32)},
             "type": {"head.bias": np.zeros(10, np.int32)},
@@ -65,7 +66,8 @@ def damaged(tmp_path: Path, kind: str) -> Path:
             "pickle": {"head.bias": np.array([{}] * 10, dtype=object)},
             "unknown": {"extra": np.zeros(1, np.float32)},
             "missing": {},
-        }[kind]
+        }
+        arrays |= changes[kind]
         if kind == "missing":
             del arrays["head.bias"]
         np.savez_compressed(path, **arrays, **{CONFIG_KEY: config})
