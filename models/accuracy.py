@@ -11,7 +11,7 @@ from moesaic.models.graph import Graph, Ints
 from moesaic.models.input_matrix import check_images, input_matrices
 from moesaic.models.network import Floats, Network
 
-VALUES = 1 << 22  # values of all tensors held at once
+VALUES = 1 << 21  # values of all tensors held at once
 
 
 def _batch(graph: Graph) -> int:

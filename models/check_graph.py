@@ -20,7 +20,9 @@ from moesaic.models.graph import (
     Scores,
     Softmax,
 )
+from moesaic.models.layernorm import MAX_VALID as NORM_CHANNELS
 from moesaic.models.requant import BIAS_BITS, MULTIPLIER_BITS, limits
+from moesaic.models.softmax import MAX_VALID as SOFTMAX_TOKENS
 from moesaic.models.sparse import check_nm
 
 EPILOGUES = ("narrow", "wide", "add", "gelu")
@@ -184,6 +186,7 @@ class _Check:
         self.shape(x.tokens, x.channels)
         if node.heads != x.heads:
             self.fail(f"heads must be {x.heads}, not {node.heads}")
+        self.within("tokens", node.channels, 1, SOFTMAX_TOKENS)
         self.ratio()
 
     def mix(self, node: Mix) -> None:
@@ -207,6 +210,7 @@ class _Check:
     def layernorm(self, node: LayerNorm) -> None:
         """Check that rows and constants fit."""
         self.rows(node.x, node.first_token)
+        self.within("channels", node.channels, 1, NORM_CHANNELS)
         self.array("gain", (node.channels,), *limits(16))
         self.array("offset", (node.channels,), *limits(32))
         self.within("shift", node.shift, 0, LARGEST_SHIFT)

@@ -1,0 +1,139 @@
+"""Small random networks of every form that can be quantised, for tests of models and RTL."""
+
+import numpy as np
+
+from moesaic.models.accel import NM
+from moesaic.models.network import (
+    Add,
+    Attention,
+    Embed,
+    Floats,
+    Gelu,
+    Image,
+    Layer,
+    Linear,
+    MeanPool,
+    Network,
+    Norm,
+    Select,
+)
+from moesaic.models.sparse import prune
+
+FORMS = ("prenorm", "pooled", "postnorm", "selected")
+
+
+class _Builder:
+    """Layers so far; each method appends some and returns the name of the last."""
+
+    def __init__(self, seed: int, dim: int, heads: int, mlp: int, nm: NM | None) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.dim, self.heads, self.mlp, self.nm = dim, heads, mlp, nm
+        self.layers: list[Layer] = []
+
+    def append(self, layer: Layer) -> str:
+        self.layers.append(layer)
+        return layer.name
+
+    def normal(self, *shape: int, deviation: float) -> Floats:
+        return (deviation * self.rng.standard_normal(shape)).astype(np.float32)
+
+    def linear(self, name: str, x: str, inputs: int, outputs: int, *, pruned: bool = False) -> str:
+        weight = self.normal(inputs, outputs, deviation=inputs**-0.5)
+        nm = self.nm if pruned else None
+        if nm is not None:
+            weight *= prune(weight, nm) * np.float32(nm.expansion**0.5)
+        bias = self.normal(outputs, deviation=0.1)
+        return self.append(Linear(name=name, x=x, weight=weight, bias=bias, nm=nm))
+
+    def norm(self, name: str, x: str, token: int | None = None) -> str:
+        gain, offset = (
+            1 + self.normal(self.dim, deviation=0.1),
+            self.normal(self.dim, deviation=0.1),
+        )
+        return self.append(
+            Norm(name=name, x=x, gain=gain, offset=offset, epsilon=1e-6, token=token)
+        )
+
+    def attention(self, prefix: str, x: str) -> str:
+        q, k, v = (
+            self.linear(f"{prefix}.{part}", x, self.dim, self.dim, pruned=True) for part in "qkv"
+        )
+        scale = 2 * (self.dim // self.heads) ** -0.5
+        mixed = self.append(
+            Attention(name=f"{prefix}.attn", q=q, k=k, v=v, heads=self.heads, scale=scale)
+        )
+        return self.linear(f"{prefix}.proj", mixed, self.dim, self.dim, pruned=True)
+
+    def perceptron(self, prefix: str, x: str) -> str:
+        hidden = self.linear(f"{prefix}.fc1", x, self.dim, self.mlp, pruned=True)
+        active = self.append(Gelu(name=f"{prefix}.gelu", x=hidden))
+        return self.linear(f"{prefix}.fc2", active, self.mlp, self.dim, pruned=True)
+
+    def prenorm(self, prefix: str, x: str) -> str:
+        branch = self.attention(prefix, self.norm(f"{prefix}.norm1", x))
+        x = self.append(Add(name=f"{prefix}.add1", x=branch, residual=x))
+        branch = self.perceptron(prefix, self.norm(f"{prefix}.norm2", x))
+        return self.append(Add(name=f"{prefix}.add2", x=branch, residual=x))
+
+    def postnorm(self, prefix: str, x: str) -> str:
+        branch = self.attention(prefix, x)
+        x = self.append(Add(name=f"{prefix}.add1", x=branch, residual=x))
+        x = self.norm(f"{prefix}.norm1", x)
+        branch = self.perceptron(prefix, x)
+        x = self.append(Add(name=f"{prefix}.add2", x=x, residual=branch))  # either way round
+        return self.norm(f"{prefix}.norm2", x)
+
+
+def sample_network(
+    form: str,
+    *,
+    seed: int = 0,
+    dim: int = 12,
+    heads: int = 3,
+    mlp: int = 20,
+    depth: int = 1,
+    classes: int = 5,
+    nm: NM | None = None,
+) -> Network:
+    """Return a network of 9 patches of 2 by 2 pixels, or of 10 tokens where it is ``postnorm``.
+
+    ``prenorm`` has a class token and a norm of it alone, ``selected`` a norm of all tokens and a
+    selection; ``pooled`` averages the patches before its norm; ``postnorm`` is like BERT. With `nm`
+    the layers inside blocks are pruned.
+    """
+    if form not in FORMS:
+        raise ValueError(f"form must be one of {', '.join(FORMS)}, not {form!r}")
+    net = _Builder(seed, dim, heads, mlp, nm)
+    if form == "postnorm":
+        x = net.append(Image(name="image", channels=1, height=10, width=dim, patch=0))
+    else:
+        x = net.append(Image(name="image", channels=1, height=6, width=6, patch=2))
+        x = net.linear("patches", x, 4, dim)
+    tokens = 9 if form == "pooled" else 10
+    x = net.append(Embed(name="embed", x=x, table=net.normal(tokens, dim, deviation=0.5)))
+    if form == "postnorm":
+        x = net.norm("norm0", x)
+    for block in range(depth):
+        x = (net.postnorm if form == "postnorm" else net.prenorm)(f"block{block}", x)
+    match form:
+        case "prenorm":
+            x = net.norm("norm", x, token=9)
+        case "pooled":
+            x = net.norm("norm", net.append(MeanPool(name="pool", x=x, tokens=9)))
+        case "selected":
+            x = net.append(Select(name="class", x=net.norm("norm", x), token=9))
+        case "postnorm":
+            x = net.append(Select(name="class", x=x, token=9))
+    net.linear("head", x, dim, classes)
+    return Network(name=form, layers=tuple(net.layers))
+
+
+def sample_images(network: Network, count: int, *, seed: int = 1) -> Floats:
+    """Return normally distributed images that fit `network`."""
+    image = network.layers[0]
+    if not isinstance(image, Image):
+        raise TypeError(f"{image.name}: must be an Image")
+    shape: tuple[int, ...] = (image.channels, image.height, image.width)
+    if not image.patch:
+        shape = shape[1:]
+    return np.random.default_rng(seed).standard_normal((count, *shape)).astype(np.float32)
