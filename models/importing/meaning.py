@@ -94,6 +94,17 @@ def _expand(x: Array, shape: Array) -> Array:
     return np.broadcast_to(x, full)
 
 
+def _tile(x: Array, repeats: Array) -> Array:
+    counts = ints(repeats)
+    check_size([x.size, *counts])
+    return np.tile(x, counts)
+
+
+def _unflatten(x: Array, sizes: Array, *, axis: int) -> Array:
+    axis %= x.ndim
+    return x.reshape(*x.shape[:axis], *ints(sizes), *x.shape[axis + 1 :])
+
+
 def _swap(x: Array, *, a: int, b: int) -> Array:
     return x if x.ndim < 2 else np.swapaxes(x, a, b)
 
@@ -112,6 +123,8 @@ VIEWS: dict[str, Callable[..., Any]] = {
     "split": _split,
     "unbind": _unbind,
     "expand": _expand,
+    "tile": _tile,
+    "unflatten": _unflatten,
     "flip": lambda x, *, axes: np.flip(x, axes),
 }
 
