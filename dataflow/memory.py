@@ -31,7 +31,7 @@ class _Channel:
         self._gain = rate.numerator
         self._price = spec.bus_bytes * rate.denominator
         self._longest = min(spec.burst_beats, BOUNDARY_BYTES // spec.bus_bytes)
-        # Credit at the beginning of cycle `_free`, the first without a beat.
+        # Credit at the beginning of cycle `_free`, the one after the last beat.
         self._free = 0
         self._credit = 2 * self._price
         self._ends = deque([LONG_AGO] * spec.outstanding, maxlen=spec.outstanding)
@@ -53,24 +53,43 @@ class _Channel:
                 out.append(tail)
         return out
 
-    def _serve(self, ready: int, beats: int) -> int:
-        """Pass a burst whose beats are there from `ready` on, one a cycle; return its last cycle."""
-        gain, price = self._gain, self._price
-        first = max(ready, self._free)
-        if gain >= price:
-            last = first + beats - 1
-            self._free = last + 1
-            return last
-        credit = min(self._credit + gain * (first - self._free), 2 * price)
-        if credit < price:
-            wait = -((credit - price) // gain)
-            first += wait
-            credit += wait * gain
-        # From here on, beats leave one a cycle or as the credit comes in, whichever is later.
-        span = max(beats - 1, -((credit - beats * price) // gain))
-        self._free = first + span + 1
-        self._credit = credit + gain * (span + 1) - beats * price
-        return first + span
+    def _pass(
+        self, command: Mapping[str, int], start: int, *, lead: int, tail: int, hold: bool
+    ) -> tuple[int, int]:
+        """Pass a command's bursts, the first from cycle `start` on.
+
+        Each begins one cycle after the one before it, or after all its beats with `hold`, and when
+        fewer than `outstanding` are in flight. Its beats may leave from `lead` cycles later on, and
+        it is over `tail` cycles after the last one. Return when the next burst might begin, and
+        when the last one is over.
+        """
+        gain, price, free, credit = self._gain, self._price, self._free, self._credit
+        ends, most, end = self._ends, 2 * self._price, start
+        for beats in self._bursts(command):
+            if start <= ends[0]:
+                start = ends[0] + 1
+            first = start + lead
+            first = max(first, free)
+            span = beats - 1
+            if gain < price:
+                credit += gain * (first - free)
+                if credit > most:
+                    credit = most
+                elif credit < price:
+                    wait = -((credit - price) // gain)
+                    first += wait
+                    credit += wait * gain
+                # Beats leave one a cycle or as the credit comes in, whichever is later.
+                credit -= beats * price
+                if credit + gain * span < 0:
+                    span = -(credit // gain)
+                credit += gain * (span + 1)
+            free = first + span + 1
+            end = first + span + tail
+            ends.append(end)
+            start += beats if hold else 1
+        self._free, self._credit = free, credit
+        return start, end
 
 
 class ReadChannel(_Channel):
@@ -114,14 +133,10 @@ class ReadChannel(_Channel):
         """
         accept = max(offer_cycle, self._last_address, self._left_queue[0] + 1)
         self._left_queue.append(max(accept + 1, self._last_beat))
-        latency, ends, serve = self.spec.memory.latency, self._ends, self._serve
-        address = accept + LOAD_FIRST_ADDRESS - 1
-        last = accept
-        for beats in self._bursts(command):
-            address = max(address + 1, ends[0] + 1)
-            last = serve(address + latency, beats)
-            ends.append(last)
-        self._last_address = address
+        start = accept + LOAD_FIRST_ADDRESS
+        latency = self.spec.memory.latency
+        free, last = self._pass(command, start, lead=latency, tail=0, hold=False)
+        self._last_address = free - 1
         self._last_beat = last
         self.bytes_read += command["rows"] * command["row_beats"] * self.spec.bus_bytes
         return accept, last + LOAD_WRITE
@@ -151,14 +166,10 @@ class WriteChannel(_Channel):
     def store(self, command: Mapping[str, int], offer_cycle: int) -> tuple[int, int]:
         """Run one STORE command; parameters and result are those of :meth:`ReadChannel.load`."""
         accept = max(offer_cycle, self._done)
-        latency, ends, serve = self.spec.memory.latency, self._ends, self._serve
-        issue = accept + STORE_FIRST_ISSUE
-        for beats in self._bursts(command):
-            issue = max(issue, ends[0] + 1)
-            # A beat is paid for in the cycle after its handshake, or later.
-            response = serve(issue + STORE_FIRST_BEAT + 1, beats) + latency - 1
-            ends.append(response)
-            issue += beats
-        self._done = ends[-1] + STORE_DONE
+        start = accept + STORE_FIRST_ISSUE
+        # A beat is paid for in the cycle after its handshake, or later.
+        tail = self.spec.memory.latency - 1
+        _, last = self._pass(command, start, lead=STORE_FIRST_BEAT + 1, tail=tail, hold=True)
+        self._done = last + STORE_DONE
         self.bytes_written += command["rows"] * command["row_beats"] * self.spec.bus_bytes
         return accept, self._done

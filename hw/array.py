@@ -1,10 +1,13 @@
 """The unified compute unit's datapath: operands, columns, lanes, and the way to the scratchpads."""
 
-from amaranth.hdl import Cat, ClockSignal, Instance, Module, Mux, ResetSignal, Signal
+from typing import Any
+
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from moesaic.hw.column import Column, index_bits, operand_count, sum_bits
+from moesaic.hw.cell import Cells, place
+from moesaic.hw.column import Column, sum_bits
 from moesaic.hw.delay import delay
 from moesaic.hw.distribute import Distribute
 from moesaic.hw.lane import Lane
@@ -12,26 +15,11 @@ from moesaic.hw.stationary import LINE
 from moesaic.hw.stream import BEAT
 from moesaic.hw.weight_path import INDEX_MEMORY_BITS, WeightPath
 from moesaic.models.accel import AccelSpec
-from moesaic.models.commands import Buffer, Epilogue, ScaleSource
+from moesaic.models.commands import Epilogue, ScaleSource
 from moesaic.models.pipeline import RAM_READ, log2, sum_latency, swap_latency
-from moesaic.models.requant import BIAS_BITS, MULTIPLIER_BITS, SHIFT_BITS
+from moesaic.models.requant import MULTIPLIER_BITS, SHIFT_BITS
 
 ROWSTAT_BITS = MULTIPLIER_BITS + SHIFT_BITS
-
-
-def cells(spec: AccelSpec) -> list[tuple[str, wiring.Component]]:
-    """Return the components that are elaborated once and placed many times, with their names."""
-    return [("moesaic_column", Column(spec)), ("moesaic_lane", Lane(spec))]
-
-
-def instance(cell: wiring.Component, name: str, **ports: object) -> Instance:
-    """Place a cell of :func:`cells`; `ports` are named as its members."""
-    directions = {
-        path[0]: "i" if member.flow == In else "o"
-        for path, member, _ in cell.signature.flatten(cell)
-    }
-    wires = {f"{directions[port]}_{port}": value for port, value in ports.items()}
-    return Instance(name, i_clk=ClockSignal(), i_rst=ResetSignal(), **wires)
 
 
 class Array(wiring.Component):
@@ -50,12 +38,15 @@ class Array(wiring.Component):
     weight_data, index_data, param_data, kv_data : ``In``.
     residual_en, residual_word, residual_data : the residual's read, when a beat adds to it.
     rowstat_row, rowstat_data : the row statistics' read.
-    write_valid, write_dest, write_word, write_slice, write_narrow, write_wide : ``Out``, results.
+    write_valid, write_dest, write_word, write_slice, write_narrow, write_wide : ``Out``, results;
+        one valid bit per token of the beat.
     done : ``Out(1)``, with the last result of a command.
     """
 
     def __init__(self, spec: AccelSpec) -> None:
         self.spec = spec
+        self.column, self.lane = Column(spec), Lane(spec)
+        self.cells: Cells = [("moesaic_column", self.column), ("moesaic_lane", self.lane)]
         bits, tokens = spec.data_bits, spec.tokens_per_beat
         container = 8 * spec.wide_bytes
         super().__init__(
@@ -72,7 +63,7 @@ class Array(wiring.Component):
                 "residual_data": In(tokens * spec.wide_word * container),
                 "rowstat_row": Out(16),
                 "rowstat_data": In(tokens * ROWSTAT_BITS),
-                "write_valid": Out(1),
+                "write_valid": Out(tokens),
                 "write_dest": Out(4),
                 "write_word": Out(24),
                 "write_slice": Out(8),
@@ -114,8 +105,6 @@ class Array(wiring.Component):
         columns = self._columns(m, distribute, path, stages)
         self._memory_reads(m, stages, sums_at)
         residual = self._residual_slice(m, stages[sums_at + Lane.RESIDUAL_AT - 1])
-        narrow, wide = [], []
-        lane_cell = Lane(spec)
         params, post = stages[sums_at + 1], stages[sums_at + Lane.GELU_REQUANT_AT]
         container = 8 * spec.wide_bytes
         for token in range(spec.tokens_per_beat):
@@ -130,83 +119,67 @@ class Array(wiring.Component):
                 ),
                 other_shift.eq(Mux(by_row, row_stat[MULTIPLIER_BITS:], params.post_shift)),
             ]
-            for column, (sums, bias, multiplier, shift) in enumerate(columns):
-                suffix = f"{token}_{column}"
-                narrow_out = Signal(spec.data_bits, name=f"narrow{suffix}")
-                wide_out = Signal(spec.wide_bits, name=f"wide{suffix}")
-                place = token * spec.columns + column
-                m.submodules[f"lane{suffix}"] = instance(
-                    lane_cell,
-                    "moesaic_lane",
-                    sum=sums.word_select(token, sum_bits(spec)),
-                    first=stages[sums_at].first,
-                    read_row=stages[sums_at - 1].row[: log2(spec.psum_depth)],
-                    write_row=params.row[: log2(spec.psum_depth)],
-                    write=params.valid,
-                    bias=bias,
-                    unbiased=~by_column,
-                    multiplier=Mux(by_column, multiplier, other_multiplier),
-                    shift=Mux(by_column, shift, other_shift),
-                    post_multiplier=post.post_multiplier,
-                    post_shift=post.post_shift,
-                    residual=residual.word_select(place, container)[: spec.wide_bits],
-                    epilogue=stages[select_at].epilogue,
-                    narrow=narrow_out,
-                    wide=wide_out,
-                )
-                narrow.append(narrow_out)
-                extended = Signal(container, name=f"extended{suffix}")
-                m.d.comb += extended.eq(wide_out.as_signed())
-                wide.append(extended)
+            for number, column in enumerate(columns):
+                suffix = f"{token}_{number}"
+                lane = place(m, f"lane{suffix}", "moesaic_lane", self.lane.signature)
+                slot = token * spec.columns + number
+                m.d.comb += [
+                    lane.sum.eq(column.sums.word_select(token, sum_bits(spec))),
+                    lane.first.eq(stages[sums_at].first),
+                    lane.read_row.eq(stages[sums_at - 1].row),
+                    lane.write_row.eq(params.row),
+                    lane.write.eq(params.valid),
+                    lane.bias.eq(column.bias),
+                    lane.unbiased.eq(~by_column),
+                    lane.multiplier.eq(Mux(by_column, column.multiplier, other_multiplier)),
+                    lane.shift.eq(Mux(by_column, column.shift, other_shift)),
+                    lane.post_multiplier.eq(post.post_multiplier),
+                    lane.post_shift.eq(post.post_shift),
+                    lane.residual.eq(residual.word_select(slot, container)[: spec.wide_bits]),
+                    lane.epilogue.eq(stages[select_at].epilogue),
+                    self.write_narrow.word_select(slot, spec.data_bits).eq(lane.narrow),
+                    self.write_wide.word_select(slot, container).eq(lane.wide),
+                ]
         out = stages[out_at]
         m.d.comb += [
-            self.write_valid.eq(out.valid & out.last),
+            self.write_valid[0].eq(out.valid & out.last),
+            *(
+                self.write_valid[bank].eq(out.valid & out.last & ~out.odd)
+                for bank in range(1, spec.tokens_per_beat)
+            ),
             self.write_dest.eq(out.dest),
             self.write_word.eq(out.dest_word),
             self.write_slice.eq(out.dest_slice),
-            self.write_narrow.eq(Cat(*narrow)),
-            self.write_wide.eq(Cat(*wide)),
             self.done.eq(out.done),
         ]
         return m
 
     def _columns(
-        self, m: Module, distribute: Distribute, path: WeightPath, stages: list
-    ) -> list[tuple[Signal, Signal, Signal, Signal]]:
-        """Place the columns; return sums, bias, multiplier and shift of each."""
+        self, m: Module, distribute: Distribute, path: WeightPath, stages: list[Any]
+    ) -> list[Any]:
+        """Place the columns and feed them."""
         spec = self.spec
-        cell = Column(spec)
-        operands = Signal(operand_count(spec) * spec.tokens_per_beat * spec.data_bits)
+        operands = Signal.like(distribute.operands)
         m.d.comb += operands.eq(distribute.operands)
-        out = []
-        for column in range(spec.columns):
-            sums = Signal(spec.tokens_per_beat * sum_bits(spec), name=f"sums{column}")
-            bias = Signal(BIAS_BITS, name=f"bias{column}")
-            multiplier = Signal(MULTIPLIER_BITS, name=f"multiplier{column}")
-            shift = Signal(SHIFT_BITS, name=f"shift{column}")
-            m.submodules[f"column{column}"] = instance(
-                cell,
-                "moesaic_column",
-                operands=operands,
-                swap=stages[swap_latency(spec)].swap,
-                load=path.load[column],
-                weights=path.weights,
-                indices=path.indices,
-                row_load=path.row_load,
-                row_value=path.row_values.word_select(column, spec.data_bits),
-                param_load=path.param_load[column],
-                params=path.params,
-                param_swap=stages[sum_latency(spec)].param_swap,
-                sums=sums,
-                bias=bias,
-                multiplier=multiplier,
-                shift=shift,
-            )
-            out.append((sums, bias, multiplier, shift))
-        assert index_bits(spec) >= 0
-        return out
+        columns = []
+        for number in range(spec.columns):
+            column = place(m, f"column{number}", "moesaic_column", self.column.signature)
+            m.d.comb += [
+                column.operands.eq(operands),
+                column.swap.eq(stages[swap_latency(spec)].swap),
+                column.load.eq(path.load[number]),
+                column.weights.eq(path.weights),
+                column.indices.eq(path.indices),
+                column.row_load.eq(path.row_load),
+                column.row_value.eq(path.row_values.word_select(number, spec.data_bits)),
+                column.param_load.eq(path.param_load[number]),
+                column.params.eq(path.params),
+                column.param_swap.eq(stages[sum_latency(spec)].param_swap),
+            ]
+            columns.append(column)
+        return columns
 
-    def _memory_reads(self, m: Module, stages: list, sums_at: int) -> None:
+    def _memory_reads(self, m: Module, stages: list[Any], sums_at: int) -> None:
         """Ask for the residual and the row statistics so that they meet the sums."""
         residual = stages[sums_at + Lane.RESIDUAL_AT - 1 - RAM_READ]
         m.d.comb += [
@@ -217,7 +190,7 @@ class Array(wiring.Component):
             self.rowstat_row.eq(stages[sums_at + 1 - RAM_READ].rowstat_row),
         ]
 
-    def _residual_slice(self, m: Module, stage: object) -> Signal:
+    def _residual_slice(self, m: Module, stage: Any) -> Signal:
         """Cut the slice of the residual's words that the columns add to, one register later."""
         spec = self.spec
         container = 8 * spec.wide_bytes
@@ -228,9 +201,7 @@ class Array(wiring.Component):
             self.residual_data.word_select(t, spec.wide_word * container)
             for t in range(spec.tokens_per_beat)
         ]
-        pick = stage.dest_slice[:slices]  # type: ignore[attr-defined]
+        pick = stage.dest_slice[:slices]
         m.d.sync += out.eq(Cat(*(word.word_select(pick, width) for word in words)))
         return out
 
-
-DESTINATIONS = (Buffer.ACT, Buffer.KV, Buffer.SCORE, Buffer.RESIDUAL)

@@ -55,7 +55,7 @@ class BurstWalk(wiring.Component):
             }
         )
 
-    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         byte_bits = self.spec.bus_bytes.bit_length() - 1
         limit = burst_limit(self.spec.bus_bytes, self.spec.burst_beats)

@@ -9,16 +9,12 @@ from moesaic.hw.column import sum_bits
 from moesaic.hw.delay import delay
 from moesaic.hw.gelu import Gelu
 from moesaic.hw.requant import Requant
+from moesaic.models import pipeline
 from moesaic.models.accel import AccelSpec
 from moesaic.models.commands import Epilogue
-from moesaic.models.gelu import output_fraction
+from moesaic.models.gelu import output_bits
 from moesaic.models.pipeline import log2
 from moesaic.models.requant import BIAS_BITS, MULTIPLIER_BITS, SHIFT_BITS, limits
-
-
-def gelu_bits(spec: AccelSpec) -> int:
-    """Bits of GELU's result before its second requantisation."""
-    return spec.wide_bits + output_fraction(spec.wide_bits) - (spec.wide_bits - 6)
 
 
 class Lane(wiring.Component):
@@ -44,11 +40,10 @@ class Lane(wiring.Component):
     narrow, wide : ``Out``, the result in both widths; the destination takes the one that it holds.
     """
 
-    REQUANT_AT = 2
-    RESIDUAL_AT = REQUANT_AT + Requant.LATENCY
-    GELU_REQUANT_AT = RESIDUAL_AT + Gelu.LATENCY
-    SELECT_AT = GELU_REQUANT_AT + Requant.LATENCY
-    LATENCY = SELECT_AT + 1
+    RESIDUAL_AT = pipeline.RESIDUAL_AT
+    GELU_REQUANT_AT = pipeline.GELU_REQUANT_AT
+    SELECT_AT = pipeline.SELECT_AT
+    LATENCY = pipeline.LANE
 
     def __init__(self, spec: AccelSpec) -> None:
         self.spec = spec
@@ -95,7 +90,9 @@ class Lane(wiring.Component):
         y = requant.result
 
         m.submodules.gelu = gelu = Gelu(wide_bits=spec.wide_bits)
-        m.submodules.post = post = Requant(acc_bits=gelu_bits(spec), out_bits=spec.data_bits)
+        m.submodules.post = post = Requant(
+            acc_bits=output_bits(spec.wide_bits), out_bits=spec.data_bits
+        )
         m.d.comb += [
             gelu.x.eq(y),
             post.acc.eq(gelu.y),

@@ -45,7 +45,7 @@ class LineWalk(wiring.Component):
             }
         )
 
-    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         row_line = Signal(LINE_BITS)
         pitch = Signal(16)

@@ -64,7 +64,7 @@ class Load(wiring.Component):
             }
         )
 
-    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         axi, command = self.axi, self.command.payload
         m.submodules.bursts = bursts = BurstWalk(self.spec)

@@ -27,6 +27,7 @@ class Writer:
     size: int
     data: Value
     bank: Value | None = None  # None: all banks at once, their data side by side
+    banks: Value | None = None  # which of all banks
 
 
 class Memories(wiring.Component):
@@ -74,7 +75,7 @@ class Memories(wiring.Component):
                 "residual_data": Out(shapes[Buffer.RESIDUAL].width),
                 "rowstat_row": In(16),
                 "rowstat_data": Out(tokens * ROWSTAT_BITS),
-                "write_valid": In(1),
+                "write_valid": In(tokens),
                 "write_dest": In(4),
                 "write_word": In(24),
                 "write_slice": In(8),
@@ -186,7 +187,8 @@ class Memories(wiring.Component):
         wide = buffer in (Buffer.SCORE, Buffer.RESIDUAL)
         container = 8 * spec.wide_bytes if wide else spec.data_bits
         from_array = Writer(
-            valid=self.write_valid & (self.write_dest == buffer),
+            valid=self.write_valid[0] & (self.write_dest == buffer),
+            banks=self.write_valid,
             word=self.write_word,
             slice=self.write_slice,
             size=spec.columns * container,
@@ -245,6 +247,8 @@ def _granules(writer: Writer, shape: Geometry) -> tuple[Value, Value]:
             here = here & (writer.slice == place // per_slice)
         if writer.bank is not None and banks > 1:
             here = here & (writer.bank == bank)
+        if writer.banks is not None and banks > 1:
+            here = here & writer.banks[bank]
         mask.append(here)
         source = place % per_slice
         if writer.bank is None and not linear:

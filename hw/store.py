@@ -63,14 +63,12 @@ class Store(wiring.Component):
             }
         )
 
-    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         axi, command = self.axi, self.command.payload
         m.submodules.bursts = bursts = BurstWalk(self.spec)
         m.submodules.lines = lines = LineWalk()
-        m.submodules.queue = queue = SyncFIFO(
-            width=8 * self.spec.bus_bytes + 1, depth=QUEUE_BEATS
-        )
+        m.submodules.queue = queue = SyncFIFO(width=8 * self.spec.bus_bytes + 1, depth=QUEUE_BEATS)
         running = Signal()
         in_flight = Signal(range(self.spec.outstanding + 1))
         burst_left = Signal(9)

@@ -21,6 +21,7 @@ BEAT = data.StructLayout(
         "first": 1,  # starts a new sum
         "last": 1,  # finishes a sum
         "done": 1,  # last beat of the command
+        "odd": 1,  # only bank 0 holds a token
         "row": 16,  # row of tokens, counted from 0
         "dest": 4,
         "dest_word": 24,
@@ -165,6 +166,7 @@ class Stream(wiring.Component):
             beat.first.eq(k == 0),
             beat.last.eq(last_k),
             beat.done.eq(end),
+            beat.odd.eq(c.odd & last_row),
             beat.row.eq(row),
             beat.dest.eq(c.dest),
             beat.dest_word.eq(dest_word),

@@ -9,13 +9,18 @@
                                      Array (columns, lanes)
 """
 
+from typing import Any
+
 from amaranth.hdl import Cat, Module
+from amaranth.hdl._ir import PortDirection
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from moesaic.hw.array import Array
 from moesaic.hw.axi import AXIRead, AXIWrite
+from moesaic.hw.cell import Cells, place
 from moesaic.hw.command_processor import CommandProcessor
+from moesaic.hw.emit import to_verilog
 from moesaic.hw.issue import Issue
 from moesaic.hw.load import Load
 from moesaic.hw.memories import Memories
@@ -44,6 +49,23 @@ class Top(wiring.Component):
 
     def __init__(self, spec: AccelSpec) -> None:
         self.spec = spec
+        self.parts: dict[str, Any] = {
+            "registers": Registers(),
+            "processor": CommandProcessor(spec),
+            "load": Load(spec),
+            "store": Store(spec),
+            "stationary": Stationary(spec),
+            "stream": Stream(spec),
+            "vector": Vector(spec),
+            "array": Array(spec),
+            "memories": Memories(spec),
+        }
+        self.gates = {unit: Issue(unit, depth=spec.queue_depth) for unit in UNITS}
+        self.cells: Cells = [
+            *((f"moesaic_{name}", part) for name, part in self.parts.items()),
+            *((f"moesaic_issue_{unit.name.lower()}", gate) for unit, gate in self.gates.items()),
+            *self.parts["array"].cells,
+        ]
         super().__init__(
             {
                 "s_axi_control": In(axi_lite()),
@@ -55,16 +77,9 @@ class Top(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        spec = self.spec
-        m.submodules.registers = registers = Registers()
-        m.submodules.processor = processor = CommandProcessor(spec)
-        m.submodules.load = load = Load(spec)
-        m.submodules.store = store = Store(spec)
-        m.submodules.stationary = stationary = Stationary(spec)
-        m.submodules.stream = stream = Stream(spec)
-        m.submodules.vector = vector = Vector(spec)
-        m.submodules.array = array = Array(spec)
-        m.submodules.memories = memories = Memories(spec)
+        registers, processor, load, store, stationary, stream, vector, array, memories = (
+            place(m, name, f"moesaic_{name}", part.signature) for name, part in self.parts.items()
+        )
 
         # host and memory
         connect(m, flipped(self.s_axi_control), registers.axi)
@@ -82,8 +97,8 @@ class Top(wiring.Component):
         # commands: queue, waits, unit
         units = (load, store, stationary, stream, vector)
         for i, (name, unit) in enumerate(zip(UNITS, units, strict=True)):
-            issue = Issue(name, depth=spec.queue_depth)
-            m.submodules[f"issue_{name.name.lower()}"] = issue
+            label = f"issue_{name.name.lower()}"
+            issue = place(m, label, f"moesaic_{label}", self.gates[name].signature)
             connect(m, processor.queues[i], issue.queue)
             connect(m, issue.command, unit.command)
             m.d.comb += issue.counts.eq(processor.counts)
@@ -144,3 +159,13 @@ class Top(wiring.Component):
             vector.norm_data.eq(memories.norm_data),
         ]
         return m
+
+
+def top_verilog(spec: AccelSpec) -> str:
+    """Return the accelerator as one Verilog file; its top module is ``moesaic_top``."""
+    top = Top(spec)
+    ports = {
+        "_".join(map(str, path)): (value, PortDirection.Input if member.flow == In else PortDirection.Output)
+        for path, member, value in top.signature.flatten(top)
+    }
+    return to_verilog(top, name="moesaic_top", extra=top.cells, ports=ports)

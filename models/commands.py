@@ -121,6 +121,7 @@ FIELDS: Mapping[Unit, tuple[Field, ...]] = {
         Field("source", 4, "Buffer of the activations: INPUT, ACT or VEC"),
         Field("mode", 4, "weight format, as in STATIONARY"),
         Field("beats", 16, "rows of tokens: ceil(tokens / tokens_per_beat)"),
+        Field("odd", 1, "the last row has a token in bank 0 only; nothing is written for bank 1"),
         Field("n_tiles", 16, "tiles along the outputs (outer loop)"),
         Field("k_tiles", 16, "tiles along the contraction (inner loop)"),
         Field("base", 24, "first word"),

@@ -56,3 +56,16 @@ def param_latency(spec: AccelSpec) -> int:
     keeps the order that the swap of weights has.
     """
     return load_latency(spec) + sum_latency(spec) - swap_latency(spec)
+
+
+REQUANT = 6
+GELU = 5
+RESIDUAL_AT = 2 + REQUANT
+GELU_REQUANT_AT = RESIDUAL_AT + GELU
+SELECT_AT = GELU_REQUANT_AT + REQUANT
+LANE = SELECT_AT + 1
+
+
+def result_latency(spec: AccelSpec) -> int:
+    """Issue of a beat to the write of its results."""
+    return sum_latency(spec) + LANE

@@ -1,0 +1,291 @@
+"""Products: with weights from memory, cut into chunks; and with operands that are on chip."""
+
+import numpy as np
+
+from moesaic.dataflow.lower_base import LoweringBase
+from moesaic.dataflow.packing import pack_indices, pack_params, to_bytes, weight_tiles
+from moesaic.dataflow.scratch import Place, ceil_div, head_channels
+from moesaic.dataflow.steps import Fetch, Step, Work
+from moesaic.models.accel import NM
+from moesaic.models.commands import Buffer, Epilogue, Unit
+from moesaic.models.errors import InputError
+from moesaic.models.graph import Ints, Mix, Product, Scores
+
+EPILOGUES = {
+    "narrow": Epilogue.NARROW,
+    "wide": Epilogue.WIDE,
+    "add": Epilogue.ADD,
+    "gelu": Epilogue.GELU,
+}
+CHUNKS = 4  # a chunk of weights takes at most this part of the ring, so that the next is prefetched
+
+
+class ProductLowering(LoweringBase):
+    """Lower products."""
+
+    def product(self, node: Product) -> None:
+        """Lower ``x @ weight + bias`` into chunks of whole output tiles."""
+        spec = self.spec
+        source = self.places[node.x]
+        tokens = self.graph[node.x].tokens
+        dest = self._destination(node, tokens)
+        nm = self._mode(node, source)
+        weight = self._placed(node, source, dest)
+        values, indices = weight_tiles(weight, spec, nm)
+        n_tiles, k_tiles = values.shape[:2]
+        params = self._params(node, dest, n_tiles * spec.columns)
+        per_chunk = self._tiles_per_chunk(node, k_tiles, nm)
+        macs = tokens * node.weight.shape[0] * node.weight.shape[1]
+        if nm is not None:
+            macs = macs * nm.n // nm.m
+        for first in range(0, n_tiles, per_chunk):
+            count = min(per_chunk, n_tiles - first)
+            part = slice(first, first + count)
+            columns = slice(first * spec.columns, (first + count) * spec.columns)
+            fetches = [
+                Fetch(
+                    buffer=Buffer.WEIGHT,
+                    lines=count * k_tiles * spec.columns,
+                    data=to_bytes(values[part], spec.data_bytes),
+                    field="base",
+                ),
+                Fetch(
+                    buffer=Buffer.PARAM,
+                    lines=ceil_div(count * spec.columns * 8, max(8, spec.bus_bytes)),
+                    data=pack_params(*(p[columns] for p in params)),
+                    field="param_base",
+                    scale=max(8, spec.bus_bytes) // 8,
+                ),
+            ]
+            if nm is not None:
+                fetches.append(
+                    Fetch(
+                        buffer=Buffer.INDEX,
+                        lines=count * k_tiles * spec.columns // 2,
+                        data=pack_indices(indices[part]),
+                        field="index_base",
+                    )
+                )
+            mode = spec.mode_number(nm)
+            stationary = Work(
+                unit=Unit.STATIONARY,
+                fields={
+                    "mode": mode,
+                    "n_tiles": count,
+                    "k_tiles": k_tiles,
+                    "use_params": 1,
+                },
+            )
+            stream = self._stream(
+                source,
+                dest,
+                tokens=tokens,
+                n_tiles=count,
+                k_tiles=k_tiles,
+                dest_position=first * spec.columns,
+                fresh=first == 0,
+                fields={
+                    "mode": mode,
+                    "epilogue": EPILOGUES[node.epilogue],
+                    "post_multiplier": node.post_multiplier,
+                    "post_shift": node.post_shift,
+                },
+            )
+            share = macs * count // n_tiles if first + count < n_tiles else 0
+            self.steps.append(
+                Step(
+                    node=node.name,
+                    part=first,
+                    works=[stationary, stream],
+                    fetches=fetches,
+                    macs=share or macs - macs * first // n_tiles,
+                )
+            )
+        self.places[node.name] = dest
+        self.release(node.x, node.name)
+        if node.residual:
+            self.release(node.residual, node.name)
+
+    def on_chip_product(
+        self,
+        name: str,
+        part: int,
+        *,
+        source: Place,
+        operand: Place,
+        row_mode: bool,
+        position: int,
+        tokens: int,
+        contraction: int,
+        outputs: int,
+        dest: Place,
+        fields: dict[str, int],
+        source_position: int = 0,
+        dest_position: int = 0,
+    ) -> Step:
+        """Return the step of a product whose second operand lies in the K/V scratchpad."""
+        spec = self.spec
+        k_tiles, n_tiles = ceil_div(contraction, spec.rows), ceil_div(outputs, spec.columns)
+        stationary = Work(
+            unit=Unit.STATIONARY,
+            fields={
+                "source_kv": 1,
+                "row_mode": int(row_mode),
+                "n_tiles": n_tiles,
+                "k_tiles": k_tiles,
+                "base": operand.base,
+                "position": position,
+                "pitch": operand.pitch,
+                "k_valid": contraction if row_mode else 0,
+            },
+            reads=(_span(operand),),
+        )
+        stream = self._stream(
+            source,
+            dest,
+            tokens=tokens,
+            n_tiles=n_tiles,
+            k_tiles=k_tiles,
+            dest_position=dest_position,
+            fields={"position": source_position, **fields},
+        )
+        macs = tokens * contraction * outputs
+        return Step(node=name, part=part, works=[stationary, stream], macs=macs)
+
+    def _stream(
+        self,
+        source: Place,
+        dest: Place,
+        *,
+        tokens: int,
+        n_tiles: int,
+        k_tiles: int,
+        dest_position: int,
+        fields: dict[str, int],
+        fresh: bool = True,
+    ) -> Work:
+        """Return a STREAM command over all rows of tokens.
+
+        Chunks of one product meet no other chunk's columns: only the first, the `fresh` one, waits
+        for what it adds to.
+        """
+        beats = ceil_div(tokens, self.spec.tokens_per_beat)
+        if beats > self.spec.psum_depth:
+            raise InputError(
+                f"psum_depth must be at least {beats} for {tokens} tokens, "
+                f"not {self.spec.psum_depth}"
+            )
+        reads = [_span(source)]
+        ports: tuple[str, ...] = ()
+        if dest.buffer == Buffer.RESIDUAL:
+            ports = ("residual write",)
+            if fields.get("epilogue") == Epilogue.ADD:
+                ports = ("residual write", "residual read")
+                reads += [_span(dest)] if fresh else []
+        return Work(
+            unit=Unit.STREAM,
+            fields={
+                "source": source.buffer,
+                "beats": beats,
+                "odd": int(tokens % self.spec.tokens_per_beat == 1),
+                "n_tiles": n_tiles,
+                "k_tiles": k_tiles,
+                "base": source.base,
+                "pitch": source.pitch,
+                "dest": dest.buffer,
+                "dest_base": dest.base,
+                "dest_pitch": dest.pitch,
+                "dest_position": dest_position,
+                **fields,
+            },
+            reads=tuple(reads),
+            writes=(_span(dest),),
+            ports=ports,
+        )
+
+    def _destination(self, node: Product, tokens: int) -> Place:
+        """Choose where a product's result goes, by who reads it."""
+        spec = self.spec
+        if node.epilogue == "add":
+            residual = str(node.residual)
+            if not self.last_use(residual, node.name):
+                raise InputError(f"{node.name}: {residual} is used again after the addition")
+            return self.places[residual]
+        buffer, step, heads, size = Buffer.ACT, 1, 1, node.channels
+        for user in self.users(node.name):
+            if isinstance(user, Scores):
+                heads, size, step = user.heads, user.head_channels, spec.rows
+                if user.k == node.name:
+                    buffer = Buffer.KV
+            elif isinstance(user, Mix):
+                heads, size, step = user.heads, user.head_channels, spec.columns
+                buffer = Buffer.KV
+        if node.epilogue == "wide":
+            buffer = Buffer.RESIDUAL
+        channels = head_channels(heads, size, step)
+        width = self.columns_width(int(channels.max()) + 1)
+        return self.scratch.place(buffer, tokens, width, what=node.name, channels=channels)
+
+    def _mode(self, node: Product, source: Place) -> NM | None:
+        """Return the weight format to use; dense where the array or the layout cannot."""
+        nm = node.nm
+        if nm is None:
+            return None
+        if nm not in self.spec.sparsity:
+            self.notes.append(f"{node.name}: {nm} runs dense, the accelerator has no such mode")
+            return None
+        channels = source.channels[: node.weight.shape[0]]
+        starts = channels[:: nm.m]
+        whole = len(channels) // nm.m * nm.m
+        grouped = channels[:whole].reshape(-1, nm.m)
+        aligned = (grouped == grouped[:, :1] + np.arange(nm.m)).all() and not (starts % nm.m).any()
+        if not aligned:
+            self.notes.append(f"{node.name}: {nm} runs dense, heads cut its groups")
+            return None
+        return nm
+
+    def _placed(self, node: Product, source: Place, dest: Place) -> Ints:
+        """Return the weight matrix by position of inputs and outputs."""
+        rows = source.channels[: node.weight.shape[0]]
+        columns = dest.channels[: node.weight.shape[1]]
+        out = np.zeros((int(rows.max()) + 1, int(columns.max()) + 1), dtype=np.int64)
+        out[np.ix_(rows, columns)] = node.weight
+        return out
+
+    def _params(self, node: Product, dest: Place, width: int) -> tuple[Ints, Ints, Ints]:
+        """Return bias, multiplier and shift by output position."""
+        bound = np.abs(node.weight).sum(axis=0) * (1 << (self.spec.data_bits - 1)) + np.abs(
+            node.bias
+        )
+        limit = 1 << (self.spec.acc_bits - 1)
+        if int(bound.max()) >= limit:
+            raise InputError(
+                f"{node.name}: sums must stay below 2**{self.spec.acc_bits - 1}, "
+                f"not {int(bound.max())}"
+            )
+        out = []
+        for values in (node.bias, node.multiplier, node.shift):
+            placed = np.zeros(width, dtype=np.int64)
+            placed[dest.channels[: node.channels]] = values
+            out.append(placed)
+        return out[0], out[1], out[2]
+
+    def _tiles_per_chunk(self, node: Product, k_tiles: int, nm: NM | None) -> int:
+        """Return the output tiles of a chunk; one at least must fit."""
+        spec = self.spec
+        lines = k_tiles * spec.columns
+        limits = [
+            ("weight_lines", spec.weight_lines, lines),
+            ("param_columns", spec.param_columns, max(spec.columns, spec.bus_bytes // 8)),
+        ]
+        if nm is not None:
+            limits.append(("index_lines", spec.index_lines, lines // 2))
+        for name, have, need in limits:
+            if need > have:
+                raise InputError(f"{name} must be at least {need} for {node.name}, not {have}")
+        return max(1, min(have // CHUNKS // need for _, have, need in limits))
+
+
+def _span(place: Place) -> tuple[str, int, int]:
+    buffer, start, stop = place.span
+    return buffer.name, start, stop

@@ -1,0 +1,157 @@
+"""The mapper: graph and accelerator in, program out. The stages of a mapping on one page."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from moesaic.dataflow.lower import Lowering
+from moesaic.dataflow.packing import pack_tokens
+from moesaic.dataflow.program import Program
+from moesaic.dataflow.schedule import ALIGN, Schedule
+from moesaic.dataflow.scratch import Place
+from moesaic.dataflow.steps import Step, Work
+from moesaic.models.accel import AccelSpec
+from moesaic.models.commands import COMMAND_BYTES, Unit, assemble
+from moesaic.models.errors import InputError
+from moesaic.models.geometry import geometry, narrow_word
+from moesaic.models.graph import Graph, Input, Ints
+
+
+def map_graph(graph: Graph, spec: AccelSpec, *, batch: int = 1) -> Program:
+    """Map a network onto an accelerator.
+
+    Parameters
+    ----------
+    graph : Graph
+    spec : AccelSpec
+    batch : int
+        Images of one run, one after another in one command stream.
+
+    Returns
+    -------
+    Program
+        Memory: inputs, outputs, weights and constants, commands, in this order.
+
+    Raises
+    ------
+    InputError
+        If formats differ or a buffer is too small; the line names its parameter.
+    """
+    if graph.data_bits != spec.data_bits:
+        raise InputError(
+            f"data_bits must be {spec.data_bits} as the accelerator's, not {graph.data_bits}"
+        )
+    source = graph.nodes[0]
+    if not isinstance(source, Input):
+        raise InputError(f"{graph.name}: the first node must be the input, not {source.name}")
+
+    lowering = Lowering(spec, graph, input_address=0)
+    template = lowering.run()
+    input_place = _input_place(lowering, template, source)
+    output_place = lowering.places[graph.nodes[-1].name]
+
+    input_bytes = _aligned(_tokens_bytes(spec, input_place))
+    output_bytes = _aligned(_tokens_bytes(spec, output_place))
+    inputs = [i * input_bytes for i in range(batch)]
+    outputs = [batch * input_bytes + i * output_bytes for i in range(batch)]
+    data_address = batch * (input_bytes + output_bytes)
+
+    schedule = Schedule(spec, data_address=data_address)
+    steps: list[Step] = []
+    for i in range(batch):
+        steps += [_clone(step, inputs[i], outputs[i]) for step in template]
+    schedule.run(steps)
+    program_address, data = schedule.finish()
+
+    blocks = -(-len(schedule.commands) // spec.block_commands) + 1  # one more: fetched, not run
+    image = np.zeros(
+        program_address + blocks * spec.block_commands * COMMAND_BYTES, dtype=np.uint8
+    )
+    image[data_address : data_address + len(data)] = data
+    commands = assemble(schedule.commands)
+    image[program_address : program_address + len(commands)] = commands
+    return Program(
+        spec=spec,
+        graph=graph,
+        commands=schedule.commands,
+        notes=schedule.notes,
+        image=image,
+        program_address=program_address,
+        input_addresses=inputs,
+        output_addresses=outputs,
+        input_place=input_place,
+        output_place=output_place,
+        remarks=lowering.notes,
+        peak_words={b.name.lower(): words for b, words in lowering.scratch.peak.items()},
+    )
+
+
+def input_bytes(program: Program, x: Ints) -> np.ndarray:
+    """Return an input matrix (tokens, channels) as the bytes that belong at its address."""
+    spec, place = program.spec, program.input_place
+    word = narrow_word(spec, place.buffer)
+    image = pack_tokens(x, spec=spec, word=word, value_bytes=spec.data_bytes)
+    if place.pitch > 1:
+        return image
+    beats = -(-place.width * spec.data_bytes // spec.bus_bytes)
+    rows = image.reshape(place.rows * spec.tokens_per_beat, word * spec.data_bytes)
+    return rows[:, : beats * spec.bus_bytes].reshape(-1)
+
+
+def read_output(program: Program, memory: np.ndarray, image: int) -> Ints:
+    """Return the result (tokens, channels) of one image from the memory's bytes."""
+    spec, place = program.spec, program.output_place
+    start = program.output_addresses[image]
+    raw = memory[start : start + _tokens_bytes(spec, place)]
+    values = raw.view(f"<i{spec.wide_bytes}").astype(np.int64)
+    shape = (place.rows, place.pitch, spec.tokens_per_beat, spec.wide_word)
+    tokens = values.reshape(shape).transpose(0, 2, 1, 3).reshape(
+        place.rows * spec.tokens_per_beat, -1
+    )
+    node = program.graph.nodes[-1]
+    return tokens[: node.tokens, place.channels[: node.channels]]
+
+
+def _input_place(lowering: Lowering, steps: list[Step], node: Input) -> Place:
+    """Return where the input lies, although its place is free again by now."""
+    fetch = steps[0].fetches[0]
+    pitch = -(-node.channels // lowering.spec.act_word)
+    return Place(
+        buffer=fetch.buffer,
+        base=int(fetch.base or 0),
+        pitch=pitch,
+        rows=-(-node.tokens // lowering.spec.tokens_per_beat),
+        width=node.channels,
+        channels=np.arange(node.channels),
+    )
+
+
+def _tokens_bytes(spec: AccelSpec, place: Place) -> int:
+    return place.rows * place.pitch * geometry(spec, place.buffer).width // 8
+
+
+def _aligned(size: int) -> int:
+    return -(-size // ALIGN) * ALIGN
+
+
+def _clone(step: Step, input_address: int, output_address: int) -> Step:
+    """Return a step for one image: the same data, its own commands and addresses."""
+    works = []
+    for work in step.works:
+        fields = dict(work.fields)
+        if work.unit == Unit.STORE:
+            fields["address"] = output_address
+        works.append(
+            Work(
+                unit=work.unit,
+                fields=fields,
+                reads=work.reads,
+                writes=work.writes,
+                ports=work.ports,
+            )
+        )
+    fetches = [
+        replace(fetch, address=input_address) if fetch.data is None else replace(fetch)
+        for fetch in step.fetches
+    ]
+    return Step(node=step.node, part=step.part, works=works, fetches=fetches, macs=step.macs)

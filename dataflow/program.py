@@ -1,0 +1,51 @@
+"""A program: commands, the memory image that they work on, and what each command belongs to."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from moesaic.dataflow.scratch import Place
+from moesaic.models.accel import AccelSpec
+from moesaic.models.commands import Command, Unit
+from moesaic.models.graph import Graph
+
+
+@dataclass(slots=True, kw_only=True)
+class Note:
+    """What a command is for: graph node, part (head or first tile; -1 the store), MACs executed."""
+
+    node: str
+    part: int = 0
+    macs: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Program:
+    """What one run needs.
+
+    `commands` are in order, the block fetches and END among them; `notes` go with them. `image` is
+    the memory from address 0 on; the host writes inputs at `input_addresses` (one per image) and
+    finds results at `output_addresses`.
+    """
+
+    spec: AccelSpec
+    graph: Graph
+    commands: list[Command]
+    notes: list[Note]
+    image: NDArray[np.uint8]
+    program_address: int
+    input_addresses: list[int]
+    output_addresses: list[int]
+    input_place: Place
+    output_place: Place
+    remarks: list[str] = field(default_factory=list)
+    peak_words: dict[str, int] = field(default_factory=dict)
+
+    def of_unit(self, unit: Unit) -> list[tuple[Command, Note]]:
+        """Return a unit's commands with their notes, in order."""
+        return [
+            (command, note)
+            for command, note in zip(self.commands, self.notes, strict=True)
+            if command["unit"] == unit
+        ]

@@ -1,0 +1,187 @@
+"""From steps to the command stream: prefetch through rings, waits, blocks, the memory image."""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from moesaic.dataflow.packing import Bytes
+from moesaic.dataflow.program import Note
+from moesaic.dataflow.scoreboard import Scoreboard, Span
+from moesaic.dataflow.steps import Fetch, Step
+from moesaic.models.accel import AccelSpec
+from moesaic.models.commands import COMMAND_BYTES, Buffer, Command, Unit
+from moesaic.models.errors import InputError
+from moesaic.models.geometry import geometry
+
+LAG = 2  # steps that stay ahead of a prefetch that waits for their buffer, so that none is held up
+ALIGN = 4096
+BLOCK = "program"  # node of the fetches of command blocks
+
+
+@dataclass(slots=True)
+class Ring:
+    """First in, first out: blocks of a buffer, each freed when the step that uses it was emitted."""
+
+    size: int
+    head: int = 0
+    blocks: deque[tuple[int, int, int]] = field(default_factory=deque)  # start, stop, step
+
+    def take(self, lines: int, step: int, emitted: int) -> int | None:
+        """Return the first line of a new block, None while steps to come need its place."""
+        start = self.head if self.head + lines <= self.size else 0
+        stop = start + lines
+        if any(
+            a < stop and start < b and user >= emitted for a, b, user in self.blocks
+        ):
+            return None
+        while self.blocks and self.blocks[0][2] < emitted:
+            self.blocks.popleft()
+        self.blocks.append((start, stop, step))
+        self.head = stop
+        return start
+
+
+class Schedule:
+    """Emit commands for steps in order, fetching ahead as far as the rings allow.
+
+    Parameters
+    ----------
+    spec : AccelSpec
+    data_address : int
+        Where streamed data begins.
+    """
+
+    def __init__(self, spec: AccelSpec, *, data_address: int) -> None:
+        self.spec = spec
+        self.data_address = data_address
+        self.data: list[Bytes] = []
+        self._data_bytes = 0
+        self._known: dict[int, int] = {}  # data already placed, by identity
+        self.commands: list[Command] = []
+        self.notes: list[Note] = []
+        self.board = Scoreboard()
+        self.board.counts[Unit.LOAD] = 1  # the command processor fetches the first block itself
+        self._rings = {
+            b: Ring(geometry(spec, b).depth)
+            for b in (Buffer.WEIGHT, Buffer.INDEX, Buffer.PARAM, Buffer.NORM)
+        }
+
+    def run(self, steps: list[Step]) -> None:
+        """Emit all steps."""
+        pending = deque((i, fetch) for i, step in enumerate(steps) for fetch in step.fetches)
+        for i, step in enumerate(steps):
+            while pending and pending[0][0] <= i:
+                if not self._fetch(*pending[0], steps, emitted=i):
+                    fetch = pending[0][1]
+                    raise InputError(
+                        f"{fetch.buffer.name.lower()} buffer must hold {fetch.lines} lines for "
+                        f"{step.node}, not {geometry(self.spec, fetch.buffer).depth}"
+                    )
+                pending.popleft()
+            for work in step.works:
+                waits = self.board.add(
+                    work.unit, reads=work.reads, writes=work.writes, ports=work.ports
+                )
+                self._emit({"unit": work.unit, **work.fields, **waits}, step)
+            while pending and self._prefetch(*pending[0], steps, emitted=i + 1 - LAG):
+                pending.popleft()
+
+    def finish(self) -> tuple[int, Bytes]:
+        """Emit END, which waits for all that was emitted; return the program's address and data.
+
+        The program follows the streamed data; only now are its blocks' addresses known.
+        """
+        if len(self.commands) % self.spec.block_commands == 0:
+            self._emit_block_fetch()
+        waits = self.board.fields(dict(self.board.counts))
+        self._emit({"unit": Unit.END, **waits}, Step(node="end", works=[]))
+        data = np.concatenate(self.data) if self.data else np.zeros(0, dtype=np.uint8)
+        program = -(-(self.data_address + len(data)) // ALIGN) * ALIGN
+        for command, note in zip(self.commands, self.notes, strict=True):
+            if note.node == BLOCK:
+                command["address"] += program
+        return program, data
+
+    def _prefetch(self, index: int, fetch: Fetch, steps: list[Step], *, emitted: int) -> bool:
+        """Fetch ahead of its step; data with a fixed place is not."""
+        return fetch.base is None and self._fetch(index, fetch, steps, emitted=emitted)
+
+    def _fetch(self, index: int, fetch: Fetch, steps: list[Step], *, emitted: int) -> bool:
+        step = steps[index]
+        beats_log2 = geometry(self.spec, fetch.buffer).beats_log2
+        if fetch.base is not None:
+            base = fetch.base
+        else:
+            found = self._rings[fetch.buffer].take(fetch.lines, index, emitted)
+            if found is None:
+                return False
+            base = found
+            work = step.works[fetch.command]
+            work.fields[fetch.field] = base * fetch.scale
+            span: Span = (fetch.buffer.name, base, base + fetch.lines)
+            work.reads = (*work.reads, span)
+        address = fetch.address if fetch.data is None else self._place(fetch.data)
+        ports = ("residual write",) if fetch.buffer == Buffer.RESIDUAL else ()
+        waits = self.board.add(
+            Unit.LOAD,
+            writes=((fetch.buffer.name, base, base + fetch.lines),),
+            ports=ports,
+        )
+        beats = fetch.row_beats or (
+            fetch.lines << beats_log2 if fetch.data is None else len(fetch.data) // self.spec.bus_bytes
+        )
+        self._emit(
+            {
+                "unit": Unit.LOAD,
+                "address": int(address or 0),
+                "rows": fetch.rows,
+                "row_beats": beats,
+                "row_pitch": beats * self.spec.bus_bytes if fetch.rows > 1 else 0,
+                "buffer": fetch.buffer,
+                "line": base << beats_log2,
+                "line_pitch": fetch.line_pitch,
+                **waits,
+            },
+            step,
+        )
+        return True
+
+    def _place(self, data: Bytes) -> int:
+        """Give data an address in memory, once."""
+        key = id(data)
+        if key not in self._known:
+            self._known[key] = self.data_address + self._data_bytes
+            pad = -len(data) % self.spec.bus_bytes
+            self.data.append(np.pad(data, (0, pad)) if pad else data)
+            self._data_bytes += len(data) + pad
+        return self._known[key]
+
+    def _emit(self, command: Command, step: Step) -> None:
+        """Append a command; in front of a block's first one goes the fetch of the next block."""
+        if len(self.commands) % self.spec.block_commands == 0:
+            self._emit_block_fetch()
+        self.commands.append(command)
+        main = command["unit"] in (Unit.STREAM, Unit.VECTOR, Unit.STORE)
+        self.notes.append(
+            Note(node=step.node, part=step.part, macs=step.macs if main else 0)
+        )
+
+    def _emit_block_fetch(self) -> None:
+        spec = self.spec
+        block = len(self.commands) // spec.block_commands + 1
+        block_bytes = spec.block_commands * COMMAND_BYTES
+        waits = self.board.add(Unit.LOAD)
+        self.commands.append(
+            {
+                "unit": Unit.LOAD,
+                "address": block * block_bytes,  # from the program's begin on, until finish()
+                "rows": 1,
+                "row_beats": block_bytes // spec.bus_bytes,
+                "buffer": Buffer.COMMAND,
+                "row_pitch": 0,
+                "line": block % 2 * (block_bytes // spec.bus_bytes),
+                **waits,
+            }
+        )
+        self.notes.append(Note(node=BLOCK))

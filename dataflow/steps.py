@@ -1,0 +1,53 @@
+"""Steps: what the mapper wants done, in order, before addresses of streamed data are known."""
+
+from dataclasses import dataclass, field
+
+from moesaic.dataflow.packing import Bytes
+from moesaic.dataflow.scoreboard import Span
+from moesaic.models.commands import Buffer, Unit
+
+
+@dataclass(slots=True, kw_only=True)
+class Fetch:
+    """Data that a step needs on chip, streamed through a ring (or copied to a fixed place).
+
+    `lines` words of `buffer`; the address goes into `field` of the step's command number `command`,
+    divided by `unit_words`. With `base` the place is fixed.
+    """
+
+    buffer: Buffer
+    lines: int
+    data: Bytes | None = None
+    address: int | None = None  # given: data that the host puts there, such as the input
+    command: int = 0
+    field: str = ""
+    scale: int = 1  # field value per word of the ring
+    base: int | None = None
+    rows: int = 1
+    row_beats: int = 0
+    line_pitch: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Work:
+    """One command: its unit, fields, the words that it reads and writes, and the ports it uses."""
+
+    unit: Unit
+    fields: dict[str, int]
+    reads: tuple[Span, ...] = ()
+    writes: tuple[Span, ...] = ()
+    ports: tuple[str, ...] = ()
+
+
+@dataclass(slots=True, kw_only=True)
+class Step:
+    """Commands that belong together (a product is STATIONARY and STREAM), and what they fetch.
+
+    `node` is the graph's node, `part` its head or its first tile; `macs` what the array executes.
+    """
+
+    node: str
+    part: int = 0
+    works: list[Work]
+    fetches: list[Fetch] = field(default_factory=list)
+    macs: int = 0

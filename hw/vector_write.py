@@ -1,0 +1,84 @@
+"""Where the vector unit's results go: addresses of the destination, and the end of a command."""
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from moesaic.hw.command_layout import command_layout
+from moesaic.hw.row_walk import RowWalk
+from moesaic.models.accel import AccelSpec
+from moesaic.models.commands import Buffer, Unit
+from moesaic.models.pipeline import log2
+
+
+class VectorWrite(wiring.Component):
+    """Show the place of each result, one a cycle, a cycle after `step`.
+
+    Parameters
+    ----------
+    spec : AccelSpec
+
+    Members
+    -------
+    config : ``In``, the command being executed.
+    start : ``In(1)``, begin at its first place. `step` : ``In(1)``, a result follows in a cycle.
+    valid, buffer, bank, word, sub : ``Out``, the place of the result.
+    done : ``Out(1)``, with the last result of the command.
+    """
+
+    def __init__(self, spec: AccelSpec) -> None:
+        self.spec = spec
+        super().__init__(
+            {
+                "config": In(command_layout(Unit.VECTOR)),
+                "start": In(1),
+                "step": In(1),
+                "valid": Out(1),
+                "buffer": Out(4),
+                "bank": Out(1),
+                "word": Out(16),
+                "sub": Out(8),
+                "done": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        spec = self.spec
+        config = self.config
+        words = {
+            Buffer.VEC: spec.act_word,
+            Buffer.KV: spec.kv_word,
+            Buffer.RESIDUAL: spec.wide_word,
+        }
+
+        m.submodules.walk = walk = RowWalk(spec)
+        m.d.comb += [
+            walk.start.eq(self.start),
+            walk.step.eq(self.step),
+            walk.token.eq(config.dest_token),
+            walk.tokens.eq(config.tokens),
+            walk.beats.eq(config.beats),
+            walk.base.eq(config.dest_base),
+            walk.pitch.eq(config.dest_pitch),
+            walk.position.eq(config.dest_position),
+        ]
+        offset = Signal(16)
+        sub = Signal(8)
+        with m.Switch(config.dest):
+            for buffer, values in words.items():
+                slices_log2 = log2(values // spec.lanes)
+                with m.Case(buffer):
+                    m.d.comb += [
+                        offset.eq(walk.slice >> slices_log2),
+                        sub.eq(walk.slice[:slices_log2]),
+                    ]
+        m.d.sync += [
+            self.valid.eq(self.step),
+            self.buffer.eq(config.dest),
+            self.bank.eq(walk.bank),
+            self.word.eq(walk.row_word + offset),
+            self.sub.eq(sub),
+            self.done.eq(self.step & walk.final),
+        ]
+        return m

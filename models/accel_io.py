@@ -1,0 +1,89 @@
+"""Accelerators by name or from YAML, with every mistake named in one line."""
+
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from moesaic.models.accel import FIELD_NAMES, NM, AccelSpec, BoardSpec, MemorySpec
+from moesaic.models.errors import InputError
+
+PRESETS = Path(__file__).parent / "presets"
+MAX_BYTES = 64 * 1024
+
+
+def preset_names() -> list[str]:
+    """Return the accelerators that ship."""
+    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
+
+
+def load_accel(name: str | Path) -> AccelSpec:
+    """Return a preset by its name, or an accelerator from a YAML file."""
+    text = str(name)
+    if text in preset_names():
+        return _read(PRESETS / f"{text}.yaml")
+    path = Path(text)
+    if path.suffix in (".yaml", ".yml") or path.exists():
+        return _read(path)
+    raise InputError(
+        f"--accel must be a YAML file or one of {', '.join(preset_names())}, not {text!r:.80}"
+    )
+
+
+def dump_accel(spec: AccelSpec) -> str:
+    """Return the YAML that makes `spec` again."""
+    data = asdict(spec)
+    data["sparsity"] = [str(mode) for mode in spec.sparsity]
+    return yaml.safe_dump(data, sort_keys=False)
+
+
+def accel_from(data: object, *, name: str, where: str) -> AccelSpec:
+    """Build an accelerator from what a YAML file holds; `where` begins every message."""
+    values = _mapping(data, where, FIELD_NAMES)
+    values.setdefault("name", name)
+    missing = [key for key in ("rows", "columns", "lanes") if key not in values]
+    if missing:
+        raise InputError(f"{where}: {missing[0]} is missing")
+    modes = values.get("sparsity", ())
+    if not isinstance(modes, list | tuple):
+        raise InputError(f"{where}: sparsity must be a list such as ['2:4'], not {modes!r:.80}")
+    try:
+        values["sparsity"] = tuple(NM.parse(mode) for mode in modes)
+        for key, kind in (("memory", MemorySpec), ("board", BoardSpec)):
+            if key in values:
+                allowed = tuple(f.name for f in fields(kind))
+                values[key] = kind(**_mapping(values[key], f"{where}: {key}", allowed))
+        return AccelSpec(**values)
+    except InputError as error:
+        raise InputError(str(error) if where in str(error) else f"{where}: {error}") from None
+
+
+def _mapping(data: object, where: str, allowed: tuple[str, ...]) -> dict[str, Any]:
+    if not isinstance(data, dict):
+        raise InputError(f"{where} must be a mapping of parameters, not {type(data).__name__}")
+    for key in data:
+        if key not in allowed:
+            raise InputError(
+                f"{where}: unknown parameter {str(key)!r:.60}, allowed are {', '.join(allowed)}"
+            )
+    return dict(data)
+
+
+def _read(path: Path) -> AccelSpec:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise InputError(f"{path} must be at most {MAX_BYTES} bytes")
+        text = path.read_text(encoding="utf-8")
+        if "&" in text and "*" in text:
+            raise InputError(f"{path}: YAML anchors and aliases are not allowed")
+        data = yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise InputError(f"{path}: cannot be read ({reason})") from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        line = str(getattr(error, "problem_mark", "") or "").strip().replace("\n", " ")
+        raise InputError(f"{path}: is not valid YAML ({line or 'cannot be parsed'})") from None
+    return accel_from(data, name=path.stem, where=str(path))
