@@ -60,13 +60,13 @@ def _alive(network: Network, result: str) -> Network:
 
 def fused(network: Network) -> dict[str, Layer]:
     """Return, for each linear layer whose epilogue makes another layer, that other layer."""
-    table = {}
+    table: dict[str, Layer] = {}
     for name, readers in consumers_of(network).items():
         if not isinstance(network[name], Linear) or len(readers) != 1:
             continue
         match readers[0]:
-            case Gelu() | Embed():
-                table[name] = readers[0]
-            case Add(x=x, residual=residual) if x == name != residual:
-                table[name] = readers[0]
+            case Gelu() | Embed() as reader:
+                table[name] = reader
+            case Add(x=x, residual=residual) as addition if x == name != residual:
+                table[name] = addition
     return table

@@ -29,7 +29,7 @@ def check_images(network: Network, images: NDArray[Any]) -> Floats:
     takes tokens. InputError unless there are some, they have this shape and they are finite.
     """
     layer = image_layer(network)
-    shape = (layer.channels, layer.height, layer.width)
+    shape: tuple[int, ...] = (layer.channels, layer.height, layer.width)
     if not layer.patch:
         shape = shape[1:]
     if images.dtype.kind not in "fiu" or images.shape[1:] != shape or not len(images):

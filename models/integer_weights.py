@@ -9,7 +9,7 @@ from moesaic.models.network import Floats, Linear
 from moesaic.models.requant import BIAS_BITS, Ints, limits, quantise_ratio
 from moesaic.models.sparse import check_nm
 
-FRACTIONS = np.linspace(0.7, 1.0, 13)  # of a column's largest magnitude, tried for its scale
+FRACTIONS = np.linspace(0.7, 1.0, 31)  # of a column's largest magnitude, tried for its scale
 SMALLEST_RATIO = 2.0**-24
 
 
@@ -65,6 +65,10 @@ def integer_linear(
     floor = np.maximum(SMALLEST_RATIO * scale_out, np.abs(bias.astype(np.float64)) / (high >> 1))
     empty = scale == 0  # the bias alone, in units of the output
     scale = np.maximum(scale, np.where(empty, scale_out, floor) / scale_in)
+    pairs = [ratio(float(r), name) for r in scale * scale_in / scale_out]
+    multiplier, shift = np.array(pairs, dtype=np.int64).T
+    # The scale that multiplier and shift stand for exactly: their rounding costs nothing.
+    scale = np.ldexp(multiplier.astype(np.float64), -shift) * (scale_out / scale_in)
     largest = (1 << (bits - 1)) - 1
     integers = np.clip(np.rint(weight / scale), -largest, largest).astype(np.int64)
     if linear.nm is not None:
@@ -75,8 +79,6 @@ def integer_linear(
     biases = np.rint(bias / (scale * scale_in))
     if biases.min() < low or biases.max() > high:
         raise InputError(f"{name}: bias must be in {low}..{high} units of its sums")
-    pairs = [ratio(float(r), name) for r in scale * scale_in / scale_out]
-    multiplier, shift = np.array(pairs, dtype=np.int64).T
     return IntegerLinear(
         weight=integers, bias=biases.astype(np.int64), multiplier=multiplier, shift=shift
     )

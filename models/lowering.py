@@ -112,7 +112,7 @@ class Lowering:
             self.copy(self.network[name], name, f"{name}.wide", epilogue="wide")
         return self.forms[name, True]
 
-    def ratio(self, what: str, scale_in: float, scale_out: float) -> dict[str, int]:
+    def ratio(self, what: str, scale_in: float, scale_out: float) -> dict[str, Any]:
         """Return the fields `multiplier` and `shift`."""
         multiplier, shift = ratio(scale_in / scale_out, what)
         return {"multiplier": multiplier, "shift": shift}
@@ -240,7 +240,7 @@ class Lowering:
         q, k, v = (self.narrow(x) for x in (layer.q, layer.k, layer.v))
         narrow = self.scales.narrow
         unit = 2.0**-SCORE_FRACTION_BITS
-        square = {"tokens": tokens, "channels": tokens, "heads": heads}
+        square: dict[str, Any] = {"tokens": tokens, "channels": tokens, "heads": heads}
         to_scores = narrow[layer.q] * narrow[layer.k] * layer.scale * log2(e)
         self.nodes.append(
             Scores(

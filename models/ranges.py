@@ -71,11 +71,14 @@ def _heads(x: Floats, heads: int) -> Floats:
 
 
 def _range(name: str, tensor: Floats, keep: int) -> Range:
-    """Return the range of one tensor; its sample's stride has no factor of the channels."""
+    """Return the range of one tensor.
+
+    The sample's stride has no factor of the values per image, so it visits all places in turn.
+    """
     if not np.isfinite(tensor).all():
         raise InputError(f"{name}: calibration makes NaN or infinity")
     stride = max(1, tensor.size // keep)
-    while gcd(stride, tensor.shape[-1]) > 1:
+    while gcd(stride, tensor[0].size) > 1:
         stride += 1
     sample = tensor.ravel()[::stride].astype(np.float32)
     return Range(low=float(tensor.min()), high=float(tensor.max()), sample=sample)

@@ -1,5 +1,6 @@
 """models.execute node by node against Python integers and fractions."""
 
+from collections.abc import Sequence
 from fractions import Fraction
 from functools import cache
 from itertools import product
@@ -54,7 +55,7 @@ def narrowed(acc: int, multiplier: int, shift: int, bits: int) -> int:
     return max(-top, min(top - 1, round(Fraction(acc * int(multiplier), 1 << int(shift)))))
 
 
-def dot(a: list[int], b: list[int]) -> int:
+def dot(a: Sequence[int], b: Sequence[int]) -> int:
     return sum(x * y for x, y in zip(a, b, strict=True))
 
 

@@ -108,7 +108,10 @@ def test_forms_of_one_network_agree() -> None:
     assert (
         (a.first_token, a.tokens, a.scale) == (b.first_token, b.tokens, b.scale) == (9, 1, a.scale)
     )
-    np.testing.assert_array_equal(one.nodes[-1].weight, other.nodes[-1].weight)
+    for head, same in zip(one.nodes[-1:], other.nodes[-1:], strict=True):
+        assert isinstance(head, Product)
+        assert isinstance(same, Product)
+        np.testing.assert_array_equal(head.weight, same.weight)
 
 
 def test_input_rows_are_channel_row_column() -> None:
