@@ -125,8 +125,8 @@ module axi_memory #(
     return (stall_seed + 1) * 32'h9e3779b1 ^ channel * 32'h85ebca6b;
   endfunction
 
-  function automatic int unsigned next_random(input int unsigned before);
-    int unsigned x = before;
+  function automatic int unsigned next_random(input int unsigned number);
+    int unsigned x = number;
     x ^= x << 13;
     x ^= x >> 17;
     return x ^ (x << 5);
@@ -151,12 +151,11 @@ module axi_memory #(
   // ---- read -----------------------------------------------------------------------------------
   longint r_address[DEPTH], r_time[DEPTH];
   logic [7:0] r_len[DEPTH];
+  logic r_id[DEPTH];
   logic [POINTER_BITS:0] r_head, r_tail;
   int r_beat;
   longint r_credit;
   bit [511:0] r_data;
-
-  assign rid = 1'b0;
 
   always @(posedge clk) begin
     if (rst) begin
@@ -172,6 +171,7 @@ module axi_memory #(
       if (arvalid && arready) begin
         r_address[r_tail[POINTER_BITS-1:0]] = longint'(araddr) & ALIGN;
         r_len[r_tail[POINTER_BITS-1:0]]     = arlen;
+        r_id[r_tail[POINTER_BITS-1:0]]      = arid;
         r_time[r_tail[POINTER_BITS-1:0]]    = cycle + longint'(read_latency);
         r_tail++;
       end
@@ -191,6 +191,7 @@ module axi_memory #(
           rdata      <= r_data[8*BUS_BYTES-1:0];
           rresp      <= failed != 0 ? DECERR : OKAY;
           rlast      <= last;
+          rid        <= r_id[head];
           read_bytes <= read_bytes + longint'(BUS_BYTES);
           r_beat = last ? 0 : r_beat + 1;
           if (last) r_head++;
@@ -204,10 +205,9 @@ module axi_memory #(
   // Bursts pass four marks: address accepted, data accepted, data paid for, response given.
   longint w_address[DEPTH], w_end[DEPTH], b_time[DEPTH];
   logic [1:0] b_resp[DEPTH];
+  logic b_id[DEPTH];
   logic [POINTER_BITS:0] aw_tail, w_head, paid_head, b_head;
   longint accepted, paid, w_credit;
-
-  assign bid = 1'b0;
 
   always @(posedge clk) begin
     if (rst) begin
@@ -226,6 +226,7 @@ module axi_memory #(
       if (awvalid && awready) begin
         w_address[aw_tail[POINTER_BITS-1:0]] = longint'(awaddr) & ALIGN;
         b_resp[aw_tail[POINTER_BITS-1:0]]    = OKAY;
+        b_id[aw_tail[POINTER_BITS-1:0]]      = awid;
         aw_tail++;
       end
       if (wvalid && wready) begin
@@ -260,6 +261,7 @@ module axi_memory #(
         if (b_head != paid_head && b_time[head] <= next && !stalled(b_random)) begin
           bvalid <= 1'b1;
           bresp  <= b_resp[head];
+          bid    <= b_id[head];
           b_head++;
         end else bvalid <= 1'b0;
       end
@@ -268,6 +270,6 @@ module axi_memory #(
     end
   end
 
-  wire unused = &{1'b0, arid, awid};
+  wire unused = &{1'b0, awlen};  // WLAST ends a burst
 endmodule
 /* verilator lint_on BLKSEQ */

@@ -1,4 +1,4 @@
-"""Random LOAD and STORE programs, and what they must do."""
+"""Random LOAD and STORE programs, the sizes on which they run, and what they must do."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,32 @@ IMAGE_BYTES = 1 << 18
 LATENCIES = (4, 5, 9, 32, 111, 400)
 BASES = (0, (1 << 32) - (1 << 17), (1 << 40) - (1 << 18), 0x12_3456_7000)
 BEATS = 900
+SIZES = (
+    (4, 1, 1),
+    (4, 4, 16),
+    (4, 32, 256),
+    (8, 1, 16),
+    (8, 4, 256),
+    (8, 32, 1),
+    (64, 1, 256),
+    (64, 4, 1),
+    (64, 32, 16),
+)
+"""Bytes of the bus, bursts in flight, beats of a burst: each value meets each other once."""
 MOST_CYCLES_PER_PROGRAM = 40_000
+
+
+def dma_spec(bus_bytes: int, outstanding: int, burst_beats: int) -> AccelSpec:
+    """Return a small accelerator with this DMA."""
+    return AccelSpec(
+        rows=max(bus_bytes, 8),
+        columns=8,
+        lanes=8,
+        bus_bytes=bus_bytes,
+        outstanding=outstanding,
+        burst_beats=burst_beats,
+        queue_depth={1: 2, 4: 4, 32: 8}[outstanding],
+    )
 
 
 def rates(bus_bytes: int) -> tuple[float, ...]:

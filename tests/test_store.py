@@ -8,36 +8,12 @@ import pytest
 
 from moesaic.dataflow.memory import WriteChannel
 from moesaic.models.accel import AccelSpec, MemorySpec
-from moesaic.models.commands import Unit
+from moesaic.models.commands import Command, Unit
 from moesaic.sim.dma_bench import Program, run_dma
-from moesaic.sim.dma_programs import expected_memory, random_program
+from moesaic.sim.dma_programs import SIZES, dma_spec, expected_memory, random_program
 
-# (bus_bytes, outstanding, burst_beats): each value meets each other once.
-GRID = [
-    (4, 1, 1),
-    (4, 4, 16),
-    (4, 32, 256),
-    (8, 1, 16),
-    (8, 4, 256),
-    (8, 32, 1),
-    (64, 1, 256),
-    (64, 4, 1),
-    (64, 32, 16),
-]
-QUEUE_DEPTH = {1: 2, 4: 4, 32: 8}  # as in test_load, so that both share the builds
-SEEDS = range(24)
-
-
-def make_spec(bus: int, outstanding: int, burst: int) -> AccelSpec:
-    return AccelSpec(
-        rows=max(bus, 8),
-        columns=8,
-        lanes=8,
-        bus_bytes=bus,
-        outstanding=outstanding,
-        burst_beats=burst,
-        queue_depth=QUEUE_DEPTH[outstanding],
-    )
+SMOOTH = [(seed, 0.0) for seed in range(24)]
+STALLING = [(seed, stall) for stall in (0.5, 0.9) for seed in range(100, 105)]
 
 
 def predict(spec: AccelSpec, program: Program) -> tuple[list[int], list[int]]:
@@ -52,57 +28,53 @@ def predict(spec: AccelSpec, program: Program) -> tuple[list[int], list[int]]:
     return accepts, dones
 
 
-def beats(program: Program) -> int:
-    return sum(c["rows"] * c["row_beats"] for _, c in program.stores)
+def store(**fields: int) -> Command:
+    plain = {"unit": Unit.STORE, "address": 0, "rows": 1, "row_beats": 1, "row_pitch": 0}
+    return plain | {"buffer": 1, "line": 0, "line_pitch": 0} | fields
 
 
-@pytest.mark.parametrize("size", GRID, ids=str)
-def test_cycles_and_memory_are_exact(size: tuple[int, int, int], tmp_path: Path) -> None:
-    spec = make_spec(*size)
-    programs = [random_program(spec, Unit.STORE, seed) for seed in SEEDS]
+@pytest.mark.parametrize("size", SIZES, ids=lambda s: f"bus{s[0]}-flight{s[1]}-burst{s[2]}")
+def test_rtl_is_exact(size: tuple[int, int, int], tmp_path: Path) -> None:
+    spec = dma_spec(*size)
+    programs = [random_program(spec, Unit.STORE, s, stall=stall) for s, stall in SMOOTH + STALLING]
     for program, got in zip(programs, run_dma(spec, programs, tmp_path), strict=True):
-        what = f"seed {program.seed}, {program.memory}"
-        accepts, dones = predict(spec, program)
+        what = f"seed {program.seed}, stall {program.stall}, {program.memory}"
+        beats = sum(c["rows"] * c["row_beats"] for _, c in program.stores)
         assert not got.hang, what
-        assert got.accepts[1] == accepts, what
-        assert got.dones[1] == dones, what
         np.testing.assert_array_equal(got.memory, expected_memory(program, spec.bus_bytes), what)
-        assert got.write_bytes == spec.bus_bytes * beats(program), what
+        assert got.write_bytes == spec.bus_bytes * beats, what
         assert (got.violations, got.store_error) == (0, 0), what
+        if not program.stall:
+            assert (got.accepts[1], got.dones[1]) == predict(spec, program), what
 
 
-@pytest.mark.parametrize("stall", [0.5, 0.9])
-@pytest.mark.parametrize("size", GRID, ids=str)
-def test_stalls_never_change_memory(
-    size: tuple[int, int, int], stall: float, tmp_path: Path
-) -> None:
-    spec = make_spec(*size)
-    programs = [random_program(spec, Unit.STORE, seed, stall=stall) for seed in range(100, 106)]
-    for program, got in zip(programs, run_dma(spec, programs, tmp_path), strict=True):
-        assert not got.hang, program.seed
-        np.testing.assert_array_equal(got.memory, expected_memory(program, spec.bus_bytes))
-        assert got.write_bytes == spec.bus_bytes * beats(program), program.seed
-        assert (got.violations, got.store_error) == (0, 0), program.seed
+def test_loads_and_stores_do_not_disturb_each_other(tmp_path: Path) -> None:
+    spec = dma_spec(8, 4, 256)
+    image = np.zeros(1 << 14, dtype=np.uint8)
+    one = Program(stores=[(3, store(row_beats=500))], image=image, memory=MemorySpec())
+    load = store(address=1 << 13, row_beats=400) | {"unit": Unit.LOAD}
+    alone, both = run_dma(spec, [one, replace(one, loads=[(0, load)])], tmp_path)
+    assert alone.dones[1] == both.dones[1] == predict(spec, one)[1]
+    np.testing.assert_array_equal(both.memory, alone.memory)
 
 
 def test_first_error_response_stays(tmp_path: Path) -> None:
-    spec = make_spec(*GRID[4])
-    image = np.zeros(64, dtype=np.uint8)
-    plain = {"unit": Unit.STORE, "rows": 1, "row_beats": 1, "row_pitch": 0, "line_pitch": 0}
-    stores = [(0, plain | {"buffer": 2, "line": 9, "address": at}) for at in (0, 64, 8)]
-    program = Program(stores=stores, image=image, memory=MemorySpec())
+    spec = dma_spec(8, 4, 256)
+    stores = [(0, store(address=address)) for address in (0, 64, 8)]
+    program = Program(stores=stores, image=np.zeros(64, dtype=np.uint8), memory=MemorySpec())
     (got,) = run_dma(spec, [program], tmp_path)
+    inside = replace(program, stores=[stores[0], stores[2]])
     assert got.store_error == 0b11  # DECERR
-    np.testing.assert_array_equal(got.memory, expected_memory(replace_stores(program), 8))
+    np.testing.assert_array_equal(got.memory, expected_memory(inside, spec.bus_bytes))
 
 
-def replace_stores(program: Program) -> Program:
-    """Return the program without the store beyond the memory's end."""
-    return replace(program, stores=[program.stores[0], program.stores[2]])
+def test_one_beat_takes_the_latency_and_seven_cycles() -> None:
+    spec = replace(dma_spec(8, 4, 16), memory=MemorySpec(latency=20, bytes_per_cycle=8))
+    # Issue, read, three cycles to the data, queue, memory, done.
+    assert WriteChannel(spec).store(store(), 100) == (100, 100 + 1 + 1 + 3 + 1 + 20 + 1)
 
 
 def test_bytes_are_counted() -> None:
-    channel = WriteChannel(make_spec(*GRID[4]))
-    plain = {"address": 0, "rows": 3, "row_beats": 5, "row_pitch": 4096}
-    channel.store(plain, 0)
+    channel = WriteChannel(dma_spec(8, 4, 256))
+    channel.store(store(rows=3, row_beats=5, row_pitch=4096), 0)
     assert channel.bytes_written == 3 * 5 * 8
