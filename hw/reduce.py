@@ -1,6 +1,6 @@
 """Reduction over the lanes: a tree of sums or of maxima."""
 
-from amaranth.hdl import Module, Mux, Shape, Signal, Value, signed, unsigned
+from amaranth.hdl import Module, Mux, Shape, ShapeLike, Signal, Value, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.data import ArrayLayout
 from amaranth.lib.wiring import In, Out
@@ -17,7 +17,7 @@ class Reduce(wiring.Component):
     ----------
     lanes : int
         A power of two.
-    shape : Shape
+    shape : shape-like
         Of each operand.
     maximum : bool
         Largest instead of sum.
@@ -28,11 +28,12 @@ class Reduce(wiring.Component):
     o : ``Out``, `shape`, wider by the logarithm of `lanes` for a sum.
     """
 
-    def __init__(self, *, lanes: int, shape: Shape, maximum: bool = False) -> None:
+    def __init__(self, *, lanes: int, shape: ShapeLike, maximum: bool = False) -> None:
         self.lanes = lanes
         self.maximum = maximum
         self.latency = (log2(lanes) + 1) // 2
         grow = 0 if maximum else log2(lanes)
+        shape = Shape.cast(shape)
         make = signed if shape.signed else unsigned
         super().__init__({"i": In(ArrayLayout(shape, lanes)), "o": Out(make(shape.width + grow))})
 

@@ -1,46 +1,41 @@
 """The vector unit: LayerNorm, softmax and scaling of rows, `lanes` values a cycle.
 
-    command -> VectorSequence -> reads          (VectorWrite -> places of the results)
-    word -> slice -> VectorLane x lanes -> Reduce -> NormStatistics, SoftmaxStatistics
-                        |    ^                                  |
-                     results +--- memory of row statistics <- RowScale -> row statistics
+    command -> VectorSequence -> reads
+    word ----> VectorLanes (slice, lanes, trees) -> results, at the places of VectorWrite
+                  ^      |
+                  |      +-> NormStatistics, SoftmaxStatistics -> RowScale -> row statistics
+                  |                                                  |
+                  +------------- RowMemory <-------------------------+
 
 The first sweep fills the memory of row statistics, the second reads it beside the values. When
 each thing happens is said in :mod:`moesaic.models.vector_timing`.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value, signed, unsigned
-from amaranth.lib import data, stream, wiring
-from amaranth.lib.memory import Memory
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from moesaic.hw.command_layout import command_layout
 from moesaic.hw.delay import delay
+from moesaic.hw.norm_fetch import ENTRY_BITS, NormFetch
 from moesaic.hw.norm_statistics import NormStatistics
-from moesaic.hw.reduce import Reduce
+from moesaic.hw.row_memory import RowMemory
 from moesaic.hw.row_scale import RowScale
 from moesaic.hw.softmax_statistics import SoftmaxStatistics
-from moesaic.hw.vector_lane import MEAN_BITS, VectorLane
+from moesaic.hw.vector_lane import MEAN_BITS
+from moesaic.hw.vector_lanes import VectorLanes
 from moesaic.hw.vector_ports import NORM_READ, ROWSTAT_WRITE, VECTOR_READ, vector_write
 from moesaic.hw.vector_sequence import VectorSequence
 from moesaic.hw.vector_write import VectorWrite
 from moesaic.models.accel import AccelSpec
 from moesaic.models.commands import Unit, VectorOp
-from moesaic.models.layernorm import (
-    OFFSET_BITS,
-    RECIPROCAL_BITS,
-    SCALE_BITS,
-    cut_bits,
-    mean_fraction,
-)
-from moesaic.models.pipeline import RAM_READ, log2
+from moesaic.models.layernorm import RECIPROCAL_BITS, SCALE_BITS, mean_fraction
 from moesaic.models.requant import SHIFT_BITS
 from moesaic.models.vector_timing import (
     OPERAND_AT,
     SQUARE_AT,
     WRITE_AT,
     Z_AT,
-    inverse_at,
     maximum_at,
     power_at,
     rowstat_at,
@@ -49,9 +44,6 @@ from moesaic.models.vector_timing import (
     tree_latency,
     variance_at,
 )
-
-NORM_ENTRY_BITS = 64
-NORM_GAIN_BITS = 16
 
 
 class Vector(wiring.Component):
@@ -83,7 +75,7 @@ class Vector(wiring.Component):
                 "read": Out(VECTOR_READ),
                 "read_data": In(spec.wide_word * 8 * spec.wide_bytes),
                 "norm_read": Out(NORM_READ),
-                "norm_data": In(NORM_ENTRY_BITS * spec.lanes),
+                "norm_data": In(ENTRY_BITS * spec.lanes),
                 "write": Out(vector_write(spec)),
                 "rowstat": Out(ROWSTAT_WRITE),
                 "done": Out(1),
@@ -95,109 +87,146 @@ class Vector(wiring.Component):
         m = Module()
         spec = self.spec
         m.submodules.sequence = sequence = VectorSequence(spec)
+        m.submodules.lanes = lanes = VectorLanes(spec)
+        m.submodules.norm = norm = NormStatistics(spec)
+        m.submodules.peak = peak = SoftmaxStatistics(spec)
+        m.submodules.row_scale = row_scale = RowScale(spec)
         m.submodules.write = write = VectorWrite(spec)
-        lanes = [VectorLane(spec) for _ in range(spec.lanes)]
-        for i, lane in enumerate(lanes):
-            m.submodules[f"lane_{i}"] = lane
-
-        connect(m, flipped(self.command), sequence.command)
-        connect(m, sequence.read, flipped(self.read))
+        m.submodules.fetch = fetch = NormFetch(spec)
         config = sequence.config
         softmax = config.op == VectorOp.SOFTMAX
-        last_at = max(WRITE_AT, total_at(spec), statistics_at(spec, VectorOp.LAYERNORM))
-        last_at = max(last_at, rowstat_at(spec))
-        read = taps(m, sequence.read.en, last_at, "read")
-        second = taps(m, sequence.second, last_at, "second")
-        first = taps(m, sequence.first, last_at, "first")
-        last = taps(m, sequence.last, last_at, "last")
+        trees = tree_latency(spec)
+
+        # A beat's flags travel beside it.
+        length = 1 + max(WRITE_AT, rowstat_at(spec), statistics_at(spec, VectorOp.LAYERNORM))
+        first = _chain(m, sequence.first, length, "first")
+        last = _chain(m, sequence.last, length, "last")
+        emits = _chain(m, sequence.read.en & sequence.second, length, "emits")
+        ends_row = sequence.read.en & sequence.last & ~sequence.second
+        ends = _chain(m, ends_row, length, "ends")
+
+        # Commands and reads; operands of the lanes.
+        connect(m, flipped(self.command), sequence.command)
+        connect(m, sequence.read, flipped(self.read))
+        connect(m, fetch.norm_read, flipped(self.norm_read))
+        fetch_at = Z_AT - NormFetch.LATENCY
         m.d.comb += [
-            sequence.done.eq(write.done),
-            self.done.eq(write.done),
             self.busy.eq(sequence.busy),
-            write.config.eq(config),
-            write.start.eq(sequence.start),
-            write.step.eq(read[WRITE_AT - 1] & second[WRITE_AT - 1]),
+            sequence.done.eq(write.done),
+            lanes.read_data.eq(self.read_data),
+            lanes.slice.eq(sequence.slice),
+            lanes.present.eq(sequence.present),
+            lanes.second.eq(emits[OPERAND_AT]),
+            lanes.shift.eq(config.shift),
+            lanes.softmax.eq(softmax),
+            lanes.reference.eq(peak.reference),
+            lanes.gains.eq(fetch.gains),
+            lanes.offsets.eq(fetch.offsets),
+            fetch.norm_data.eq(self.norm_data),
+            fetch.start.eq(sequence.start),
+            fetch.base.eq(config.norm_base),
+            fetch.use.eq(config.op == VectorOp.LAYERNORM),
+            fetch.multiplier.eq(config.multiplier),
+            fetch.step.eq(emits[fetch_at]),
+            fetch.last.eq(last[fetch_at]),
         ]
 
-        self._operands(m, sequence, lanes)
-        self._gains(m, sequence, lanes, read=read, second=second, last=last)
-
-        # Reductions over the lanes and running statistics of the row.
-        m.submodules.norm = norm = NormStatistics(spec)
-        m.submodules.softmax = peak = SoftmaxStatistics(spec)
-        trees = tree_latency(spec)
+        # Statistics of a row, and what follows from them.
         m.d.comb += [
-            peak.largest.eq(self._reduce(m, lanes, "candidate", maximum=True)),
-            peak.first.eq(first[OPERAND_AT + trees]),
-            peak.second.eq(second[maximum_at(spec)]),
-            peak.powers.eq(self._reduce(m, lanes, "power")),
-            peak.first_sum.eq(first[power_at(spec) + trees]),
             norm.first.eq(first[SQUARE_AT + trees]),
-            norm.squares.eq(self._reduce(m, lanes, "square")),
-            norm.uppers.eq(self._reduce(m, lanes, "upper")),
+            norm.squares.eq(lanes.square),
+            norm.uppers.eq(lanes.upper),
+            norm.lowers.eq(lanes.lower),
             norm.valid.eq(config.valid),
             norm.reciprocal.eq(config.reciprocal),
             norm.epsilon.eq(config.epsilon),
-        ]
-        if cut_bits(spec.wide_bits):
-            m.d.comb += norm.lowers.eq(self._reduce(m, lanes, "lower"))
-
-        # From sums to factors.
-        m.submodules.row_scale = row_scale = RowScale(spec)
-        maximum_late = delay(m, peak.maximum, total_at(spec) - maximum_at(spec), "maximum")
-        m.d.comb += [
-            row_scale.operand.eq(Mux(softmax, peak.total, norm.variance)),
-            row_scale.fraction.eq(maximum_late),
+            peak.first.eq(first[OPERAND_AT + trees]),
+            peak.largest.eq(lanes.candidate),
+            peak.second.eq(emits[maximum_at(spec)]),
+            peak.first_sum.eq(first[power_at(spec) + trees]),
+            peak.powers.eq(lanes.power),
             row_scale.root.eq(~softmax),
+            row_scale.operand.eq(Mux(softmax, peak.total, norm.variance)),
+            row_scale.fraction.eq(
+                delay(m, peak.maximum, total_at(spec) - maximum_at(spec), "maximum_to_scale")
+            ),
             row_scale.valid.eq(config.valid),
             row_scale.exponent.eq(config.reciprocal[RECIPROCAL_BITS:]),
             row_scale.multiplier.eq(config.multiplier),
             row_scale.shift.eq(config.shift),
         ]
-
-        ends = [a & b & ~c for a, b, c in zip(read, last, second, strict=True)]
-        mean_late = delay(
-            m, norm.mean, statistics_at(spec, VectorOp.LAYERNORM) - variance_at(spec), "mean_late"
-        )
-        recorded = self._memory(
-            m,
-            sequence,
-            valid=Mux(
-                softmax,
-                ends[statistics_at(spec, VectorOp.SOFTMAX)],
-                ends[statistics_at(spec, VectorOp.LAYERNORM)],
-            ),
-            entry=Mux(
-                softmax,
-                delay(m, peak.maximum, 1, "maximum_entry"),
-                Cat(mean_late, row_scale.scale, row_scale.z_shift),
-            ),
-        )
-        self._factors(m, config, recorded, lanes)
-        maximum = recorded[: spec.wide_bits].as_signed()
-        m.d.comb += peak.recorded.eq(
-            delay(m, maximum, maximum_at(spec) - RAM_READ, "recorded_maximum")
-        )
-        self._row_statistics(m, sequence, row_scale, ends[rowstat_at(spec)] & softmax)
+        self._remember(m, sequence=sequence, lanes=lanes, ends=ends)
 
         # Results.
-        for lane in lanes:
-            m.d.comb += [
-                lane.second.eq(second[OPERAND_AT]),
-                lane.reference.eq(peak.reference),
-                lane.softmax.eq(softmax),
-                lane.shift.eq(config.shift),
-            ]
-        container = signed(8 * spec.wide_bytes)
+        statistic = ends[rowstat_at(spec)] & softmax
         m.d.comb += [
-            self.write.valid.eq(write.valid),
-            self.write.buffer.eq(write.buffer),
-            self.write.bank.eq(write.bank),
-            self.write.word.eq(write.word),
-            self.write.sub.eq(write.sub),
-            self.write.narrow.eq(Cat(lane.narrow for lane in lanes)),
-            self.write.wide.eq(
-                Cat(widen(m, lane.wide, container, f"wide_{i}") for i, lane in enumerate(lanes))
+            write.config.eq(config),
+            write.start.eq(sequence.start),
+            write.step.eq(emits[WRITE_AT - 1]),
+            write.row_step.eq(statistic),
+            self.done.eq(write.done),
+            *(
+                getattr(self.write, name).eq(getattr(write, name))
+                for name in ("valid", "buffer", "bank", "word", "sub")
             ),
+            self.write.narrow.eq(lanes.narrow),
+            self.write.wide.eq(lanes.wide),
+            self.rowstat.valid.eq(statistic),
+            self.rowstat.bank.eq(write.row_bank),
+            self.rowstat.row.eq(write.row),
+            self.rowstat.multiplier.eq(row_scale.row_multiplier),
+            self.rowstat.shift.eq(row_scale.row_shift),
         ]
         return m
+
+    def _remember(
+        self, m: Module, *, sequence: VectorSequence, lanes: VectorLanes, ends: list[Value]
+    ) -> None:
+        """Keep each row's maximum, or mean and scale, until the second sweep needs it."""
+        spec = self.spec
+        norm, peak, row_scale = m.submodules.norm, m.submodules.peak, m.submodules.row_scale
+        softmax_at = statistics_at(spec, VectorOp.SOFTMAX)
+        norm_at = statistics_at(spec, VectorOp.LAYERNORM)
+        config = sequence.config
+        softmax = config.op == VectorOp.SOFTMAX
+        unit = config.op == VectorOp.SCALE
+
+        mean = delay(m, norm.mean, norm_at - variance_at(spec), "mean_late")
+        factors = Cat(mean, row_scale.scale, row_scale.z_shift)
+        m.submodules.memory = memory = RowMemory(spec, entry_bits=len(factors))
+        m.d.comb += [
+            memory.start.eq(sequence.start),
+            memory.write.eq(Mux(softmax, ends[softmax_at], ends[norm_at])),
+            memory.entry.eq(
+                Mux(softmax, delay(m, peak.maximum, softmax_at - maximum_at(spec), "peak"), factors)
+            ),
+            memory.row.eq(delay(m, sequence.row, OPERAND_AT - 2, "row")),
+        ]
+
+        # Scaling is a LayerNorm with a mean of zero and a scale of one.
+        entry = memory.data
+        one = (1 << (SCALE_BITS - 1), SCALE_BITS - 1 + mean_fraction(spec.wide_bits))
+        mean, scale, z_shift = Signal(MEAN_BITS), Signal(SCALE_BITS), Signal(SHIFT_BITS)
+        m.d.sync += [
+            mean.eq(Mux(unit, 0, entry[:MEAN_BITS])),
+            scale.eq(Mux(unit, one[0], entry[MEAN_BITS:][:SCALE_BITS])),
+            z_shift.eq(Mux(unit, one[1], entry[MEAN_BITS + SCALE_BITS :])),
+        ]
+        m.d.comb += [
+            lanes.mean.eq(mean),
+            lanes.scale.eq(scale),
+            lanes.z_shift.eq(delay(m, z_shift, SQUARE_AT - OPERAND_AT, "z_shift")),
+            peak.recorded.eq(
+                delay(m, entry[: spec.wide_bits], maximum_at(spec) - OPERAND_AT + 1, "recorded")
+            ),
+        ]
+
+
+def _chain(m: Module, value: Value, length: int, name: str) -> list[Value]:
+    """Return `value` as it was 0, 1, ... ``length - 1`` cycles ago."""
+    chain = [value]
+    for _ in range(length - 1):
+        stage = Signal(name=f"{name}_{len(chain)}")
+        m.d.sync += stage.eq(chain[-1])
+        chain.append(stage)
+    return chain

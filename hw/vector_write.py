@@ -1,4 +1,4 @@
-"""Where the vector unit's results go: addresses of the destination, and the end of a command."""
+"""Where the vector unit's results go: places in the destination, and the end of a command."""
 
 from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
@@ -24,6 +24,8 @@ class VectorWrite(wiring.Component):
     start : ``In(1)``, begin at its first place. `step` : ``In(1)``, a result follows in a cycle.
     valid, buffer, bank, word, sub : ``Out``, the place of the result.
     done : ``Out(1)``, with the last result of the command.
+    row_step : ``In(1)``, a row statistic leaves in this cycle.
+    row_bank, row : ``Out``, its place: that of the destination's token.
     """
 
     def __init__(self, spec: AccelSpec) -> None:
@@ -39,6 +41,9 @@ class VectorWrite(wiring.Component):
                 "word": Out(16),
                 "sub": Out(8),
                 "done": Out(1),
+                "row_step": In(1),
+                "row_bank": Out(1),
+                "row": Out(16),
             }
         )
 
@@ -81,4 +86,16 @@ class VectorWrite(wiring.Component):
             self.sub.eq(sub),
             self.done.eq(self.step & walk.final),
         ]
+
+        banks_log2 = log2(spec.tokens_per_beat)
+        with m.If(self.start):
+            m.d.sync += [
+                self.row_bank.eq(config.dest_token[:banks_log2]),
+                self.row.eq(config.rowstat_base + config.dest_token[banks_log2:]),
+            ]
+        with m.Elif(self.row_step):
+            m.d.sync += [
+                self.row_bank.eq(~self.row_bank if banks_log2 else 0),
+                self.row.eq(self.row + (self.row_bank if banks_log2 else 1)),
+            ]
         return m

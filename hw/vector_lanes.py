@@ -1,0 +1,93 @@
+"""All lanes of the vector unit: their values out of a word, and the reductions over them."""
+
+from amaranth.hdl import Cat, Module, Signal, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from moesaic.hw.delay import delay
+from moesaic.hw.reduce import Reduce
+from moesaic.hw.vector_lane import GAIN_BITS, VectorLane
+from moesaic.models.accel import AccelSpec
+from moesaic.models.layernorm import OFFSET_BITS
+from moesaic.models.pipeline import RAM_READ, log2
+
+SHARED = ("second", "mean", "scale", "z_shift", "shift", "softmax", "reference")
+REDUCED = ("candidate", "square", "upper", "lower", "power")
+
+
+class VectorLanes(wiring.Component):
+    """Place `lanes` lanes side by side; one beat a cycle, no back-pressure.
+
+    Members with the name of one of :class:`VectorLane` go to all lanes, in the cycle that it says.
+    Those with the name of one of its results are their sum (`candidate`: the largest), later by
+    ``tree_latency``.
+
+    Parameters
+    ----------
+    spec : AccelSpec
+
+    Members
+    -------
+    slice, present : ``In``, cycle 0: slice of the word; values from its first on that are real.
+    read_data : ``In``, cycle RAM_READ, the word.
+    gains, offsets : ``In``, of all lanes side by side.
+    narrow, wide : ``Out``, results side by side, `wide` in whole bytes.
+    second, mean, scale, z_shift, shift, softmax, reference : ``In``
+    candidate, square, upper, lower, power : ``Out``
+    """
+
+    def __init__(self, spec: AccelSpec) -> None:
+        self.spec = spec
+        lane = VectorLane(spec)
+        shared = {name: lane.signature.members[name] for name in SHARED}
+        self.trees = {
+            name: Reduce(
+                lanes=spec.lanes,
+                shape=lane.signature.members[name].shape,
+                maximum=name == "candidate",
+            )
+            for name in REDUCED
+        }
+        super().__init__(
+            {
+                "slice": In(max(1, log2(spec.wide_word // spec.lanes))),
+                "present": In(16),
+                "read_data": In(spec.wide_word * 8 * spec.wide_bytes),
+                "gains": In(GAIN_BITS * spec.lanes),
+                "offsets": In(OFFSET_BITS * spec.lanes),
+                "narrow": Out(spec.lanes * spec.data_bits),
+                "wide": Out(spec.lanes * 8 * spec.wide_bytes),
+                **shared,
+                **{name: tree.signature.members["o"] for name, tree in self.trees.items()},
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        spec = self.spec
+        container = 8 * spec.wide_bytes
+        beat = self.read_data.word_select(
+            delay(m, self.slice, RAM_READ, "slice"), spec.lanes * container
+        )
+        real = Signal(spec.lanes)
+        m.d.sync += real.eq(Cat(self.present > i for i in range(spec.lanes)))
+        real_late = delay(m, real, RAM_READ - 1, "real")
+
+        for name, tree in self.trees.items():
+            m.submodules[f"tree_{name}"] = tree
+            m.d.comb += getattr(self, name).eq(tree.o)
+        for i in range(spec.lanes):
+            m.submodules[f"lane_{i}"] = lane = VectorLane(spec)
+            wide = Signal(signed(container), name=f"wide_{i}")
+            m.d.comb += [
+                lane.data.eq(beat.word_select(i, container)),
+                lane.real.eq(real_late[i]),
+                lane.gain.eq(self.gains.word_select(i, GAIN_BITS)),
+                lane.offset.eq(self.offsets.word_select(i, OFFSET_BITS)),
+                wide.eq(lane.wide),
+                self.wide.word_select(i, container).eq(wide),
+                self.narrow.word_select(i, spec.data_bits).eq(lane.narrow),
+                *(getattr(lane, name).eq(getattr(self, name)) for name in SHARED),
+                *(tree.i[i].eq(getattr(lane, name)) for name, tree in self.trees.items()),
+            ]
+        return m
