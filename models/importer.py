@@ -31,8 +31,8 @@ def import_model(path: str | Path) -> Network:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (ValueError, MemoryError, RecursionError) as error:
         raise InputError(f"{path}: {' '.join(str(error).split())}") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise InputError(f"{path}: is damaged or truncated: {error}") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        raise InputError(f"{path}: is damaged or truncated: {type(error).__name__}") from error
 
 
 def _read(path: Path) -> Program:

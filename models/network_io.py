@@ -37,8 +37,7 @@ WEIGHTS_LIMIT = 1 << 30
 TEXT_LIMIT = 200
 _KEYS = ("format", "version", "name", "labels", "layers")
 _OPS: dict[str, type[Layer]] = {
-    op.__name__: op
-    for op in (Image, Linear, Embed, Norm, Attention, Gelu, Add, Select, MeanPool)
+    op.__name__: op for op in (Image, Linear, Embed, Norm, Attention, Gelu, Add, Select, MeanPool)
 }
 
 
@@ -53,7 +52,8 @@ def save_network(
     target = Path(directory)
     if target.exists() and not _is_replaceable(target):
         raise InputError(f"{target}: exists and is not a network's directory")
-    layers, arrays = [], {}
+    layers: list[dict[str, Any]] = []
+    arrays: dict[str, Any] = {}
     for layer in network.layers:
         entry, own = _entry(layer)
         layers.append(entry)
@@ -157,7 +157,7 @@ def _layer(entry: Any, arrays: dict[str, Floats]) -> Layer:
     name = _text("name of a layer", entry.get("name"))
     keys = {f.name for f in fields(op) if Floats not in (f.type, *get_args(f.type))}
     if entry.keys() != keys:
-        wrong = sorted(entry.keys() ^ keys)[0]
+        wrong = min(entry.keys() ^ keys)
         raise InputError(f"layer {name!r:.80}: must have exactly {sorted(keys)}, see {wrong!r:.80}")
     values: dict[str, Any] = {}
     for field in fields(op):
@@ -206,4 +206,3 @@ def _read_arrays(path: Path) -> dict[str, NDArray[np.float32]]:
             array = np.frombuffer(content, dtype=np.float32)
             arrays[name] = array.reshape(shape, order="F" if fortran else "C")
     return arrays
-

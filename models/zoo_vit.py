@@ -64,14 +64,15 @@ class _State:
         weight = self.take(f"{prefix}.weight", outputs, inputs).T
         return weight, self.optional(f"{prefix}.bias", weight.shape[1], default=0.0)
 
-    def norm(self, prefix: str, dim: int) -> dict[str, Array]:
-        """Return gain and offset of a LayerNorm."""
-        gain = self.take(f"{prefix}.weight", dim)
-        return {"gain": gain, "offset": self.optional(f"{prefix}.bias", dim, default=0.0)}
+    def norm(self, name: str, x: str, dim: int, epsilon: float, token: int | None = None) -> Norm:
+        """Return the LayerNorm `name` of `x`."""
+        gain = self.take(f"{name}.weight", dim)
+        offset = self.optional(f"{name}.bias", dim, default=0.0)
+        return Norm(name=name, x=x, gain=gain, offset=offset, epsilon=epsilon, token=token)
 
 
 def _block(
-    state: _State, prefix: str, x: str, dim: int, heads: int, epsilon: float, nm: NM | None
+    state: _State, prefix: str, x: str, *, dim: int, heads: int, epsilon: float, nm: NM | None
 ) -> list[Layer]:
     """Return the layers of one pre-norm block that reads the stream `x`."""
     attn, mlp = f"{prefix}.attn", f"{prefix}.mlp"
@@ -91,7 +92,7 @@ def _block(
 
     fc1_weight, fc1_bias = state.linear(f"{mlp}.fc1", dim)
     return [
-        Norm(name=norm1, x=x, epsilon=epsilon, **state.norm(norm1, dim)),
+        state.norm(norm1, x, dim, epsilon),
         *fused,
         Attention(
             name=attn,
@@ -103,7 +104,7 @@ def _block(
         ),
         scaled(f"{attn}.proj", dim, "ls1", attn),
         Add(name=f"{attn}.add", x=f"{attn}.proj", residual=x),
-        Norm(name=norm2, x=f"{attn}.add", epsilon=epsilon, **state.norm(norm2, dim)),
+        state.norm(norm2, f"{attn}.add", dim, epsilon),
         Linear(name=f"{mlp}.fc1", x=norm2, weight=fc1_weight, bias=fc1_bias, nm=nm),
         Gelu(name=f"{mlp}.gelu", x=f"{mlp}.fc1"),
         scaled(f"{mlp}.fc2", fc1_weight.shape[1], "ls2", f"{mlp}.gelu"),
@@ -166,18 +167,19 @@ def vit_network(
         raise InputError(f"heads must divide dim = {dim}, not {heads!r}")
     depth = 0
     while f"blocks.{depth}.norm1.weight" in state:
-        layers += _block(state, f"blocks.{depth}", layers[-1].name, dim, heads, epsilon, nm)
+        layers += _block(
+            state, f"blocks.{depth}", layers[-1].name, dim=dim, heads=heads, epsilon=epsilon, nm=nm
+        )
         depth += 1
     if not depth:
         raise InputError("weight blocks.0.norm1.weight is missing")
     stream = layers[-1].name
     if "fc_norm.weight" in state:
         layers.append(MeanPool(name="pool", x=stream, tokens=patches))
-        last = Norm(name="fc_norm", x="pool", epsilon=epsilon, **state.norm("fc_norm", dim))
+        last = state.norm("fc_norm", "pool", dim, epsilon)
     elif "cls_token" in state:
         token = patches + int("dist_token" in state)
-        parts = state.norm("norm", dim)
-        last = Norm(name="norm", x=stream, epsilon=epsilon, token=token, **parts)
+        last = state.norm("norm", stream, dim, epsilon, token)
     else:
         raise InputError("weights must have cls_token or fc_norm.weight, but have neither")
     head, bias = state.linear("head", dim)

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from scipy.special import erf, expit
 
+from moesaic.models.importing.meaning import ints
 from moesaic.models.importing.program import Array, UnsupportedError
 from moesaic.models.importing.tracer import Tracer, Value, handles
 from moesaic.models.importing.values import (
@@ -41,7 +42,11 @@ def _function(tracer: Tracer, value: Value) -> Elementwise:
 def _label(tracer: Tracer, *values: Elementwise) -> tuple[str, ...]:
     """Return what to name if the function turns out to be none that is supported."""
     known = tuple(label for value in values for label in value.labels)
-    return known if tracer.op.kind in ("add", "sub", "mul", "div", "neg") else (*known, tracer.op.label)
+    return (
+        known
+        if tracer.op.kind in ("add", "sub", "mul", "div", "neg")
+        else (*known, tracer.op.label)
+    )
 
 
 @handles("neg", "erf", "tanh", "sigmoid", "exp")
@@ -91,8 +96,7 @@ def _with_constant(tracer: Tracer, kind: str, a: Value, b: Value) -> Value:
     """Add to an activation, or scale it by, a constant of several values."""
     flipped = isinstance(a, np.ndarray)
     value, constant = (b, a) if flipped else (a, b)
-    assert isinstance(constant, np.ndarray)
-    constant = constant.astype(np.float64)
+    constant = np.asarray(constant, dtype=np.float64)
     view = _fit(tracer.plain(value), constant)
     if isinstance(view.base, ScoresBase | ProbabilitiesBase):
         if kind not in ("add", "sub") or constant.any():
@@ -120,7 +124,7 @@ def _mean(tracer: Tracer, x: Value, axes: Array | None = None, *, keepdims: bool
     rank = len(view.shape)
     if _last_axis(axes, rank) and keepdims and _spans_channels(view):
         return Moment(view, "mean")
-    reduced = sorted(int(axis) % rank for axis in (range(rank) if axes is None else axes.reshape(-1)))
+    reduced = list(range(rank)) if axes is None else sorted(axis % rank for axis in ints(axes))
     kept = [axis for axis in range(rank) if axis not in reduced]
     count = int(np.prod([view.shape[axis] for axis in reduced]))
     pooled = tracer.builder.mean(
@@ -183,8 +187,9 @@ def _moment_of(tracer: Tracer, kind: str, moment: Moment, other: Value, *, flipp
         return Moment(moment.view, "deviation", moment.epsilon)
     if kind == "div" and flipped and (moment.kind, number) == ("deviation", 1.0):
         return Moment(moment.view, "inverse", moment.epsilon)
-    if kind == "sub" and flipped and moment.kind == "mean" and isinstance(other, View | Elementwise):
-        if tracer.plain(other).same(moment.view):
+    if (kind, flipped, moment.kind) == ("sub", True, "mean"):
+        centred = isinstance(other, View | Elementwise) and tracer.plain(other).same(moment.view)
+        if centred:
             return Moment(moment.view, "centred")
     raise UnsupportedError("not part of a LayerNorm")
 

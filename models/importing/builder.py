@@ -108,9 +108,11 @@ class Builder:
         f = form(x)
         if isinstance(x.base, ValueBase) and f.same_offset:
             bias = bias + f.offset[0] @ weight
-            spread = np.zeros((x.base.shape[1], weight.shape[1]))
-            np.add.at(spread, f.cols, f.gain[:, None] * weight)
-            x, weight = _take(whole(x.base), f.rows), spread
+            if not f.plain_columns(x.base.shape[1]):
+                spread = np.zeros((x.base.shape[1], weight.shape[1]))
+                np.add.at(spread, f.cols, f.gain[:, None] * weight)
+                weight = spread
+            x = _take(whole(x.base), f.rows)
         shape = (x.shape[0], weight.shape[1])
         return whole(LinearBase(shape, x, weight, np.broadcast_to(bias, shape[1:])))
 
@@ -149,9 +151,8 @@ class Builder:
         if not f.same_offset:
             return self._make_embed(base, f)
         affine = not f.plain_columns(base.shape[1]) or f.offset.any()
-        if isinstance(base, NormBase) and len(f.cols) == base.shape[1]:
-            if (f.cols == np.arange(len(f.cols))).all():
-                return self._make_norm(base, f)
+        if isinstance(base, NormBase) and np.array_equal(f.cols, np.arange(base.shape[1])):
+            return self._make_norm(base, f)
         if affine or not isinstance(base, ValueBase):
             return self._make_diagonal(base, f)
         if _is_full(f.rows, base.shape[0]):
@@ -185,14 +186,11 @@ class Builder:
     def _make_norm(self, base: NormBase, f: Form) -> Settled:
         full = _is_full(f.rows, base.shape[0])
         x = base.x if full else _take(base.x, f.rows)
-        token = None
         source = form(x)
-        if x.shape[0] == 1 and isinstance(x.base, ValueBase) and x.base.shape[0] > 1:
-            if source.plain_columns(x.base.shape[1]) and not source.offset.any():
-                settled = self.settle(whole(x.base))
-                token = int(source.rows[0])
-        if token is None:
-            settled = self.settle(x)
+        plain = source.plain_columns(x.base.shape[1]) and not source.offset.any()
+        one = isinstance(x.base, ValueBase) and len(source.rows) == 1 < x.base.shape[0]
+        token = int(source.rows[0]) if one and plain else None
+        settled = self.settle(x if token is None else whole(x.base))
         layer = Norm(
             name=self._name("norm"),
             x=settled.name,
@@ -248,9 +246,7 @@ class Builder:
             raise UnsupportedError("attention of tokens in differing order")
         name = self._name("attention")
         self.layers.append(
-            Attention(
-                name=name, q=query.name, k=key.name, v=value.name, heads=heads, scale=scale
-            )
+            Attention(name=name, q=query.name, k=key.name, v=value.name, heads=heads, scale=scale)
         )
         return Settled(name, query.rows, heads * channels)
 

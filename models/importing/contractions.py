@@ -48,9 +48,7 @@ def _matmul(tracer: Tracer, a: Value, b: Value) -> View:
         raise UnsupportedError(f"of shapes {left.shape} and {right.shape}")
     scale = left_scale * right_scale
     product = _mix if isinstance(left.base, ProbabilitiesBase) else _scores
-    return product(tracer, left, right, scale).reshaped(
-        *left.shape[:-1], right.shape[-1]
-    )
+    return product(tracer, left, right, scale).reshaped(*left.shape[:-1], right.shape[-1])
 
 
 def _flat_weight(weight: Array) -> Array:
@@ -88,9 +86,9 @@ def _scores(_: Tracer, q: View, k_turned: View, scale: float) -> View:
 
 def _mix(tracer: Tracer, p: View, v: View, scale: float) -> View:
     base = p.base
-    assert isinstance(base, ProbabilitiesBase)
     ordered = np.array_equal(_groups(p).index, identity_index(base.shape))
-    if p.gain is not None or p.offset is not None or not ordered:
+    plain = p.gain is None and p.offset is None and ordered
+    if not isinstance(base, ProbabilitiesBase) or not plain:
         raise UnsupportedError("attention probabilities that are changed")
     v = _groups(v)
     settled = tracer.builder.attention(base.scores.q, base.scores.k, v, base.scale)

@@ -1,10 +1,10 @@
 """A program becomes a network."""
 
+from moesaic.models.errors import InputError
 from moesaic.models.importing import arithmetic, contractions
 from moesaic.models.importing.finish import named, used_layers, with_stream
 from moesaic.models.importing.program import Program, UnsupportedError
 from moesaic.models.importing.tracer import Tracer
-from moesaic.models.errors import InputError
 from moesaic.models.network import Network
 from moesaic.models.network_shapes import value_shapes
 

@@ -77,13 +77,13 @@ def with_stream(layers: list[Layer]) -> list[Layer]:
 
 def _stream_start(layers: list[Layer]) -> Layer | None:
     """Return the Image or Linear that the stream begins with, if no Embed follows it."""
-    inputs = [x for x in layers if isinstance(x, Image)]
+    inputs: list[Layer] = [x for x in layers if isinstance(x, Image)]
     inputs += [x for x in layers if isinstance(x, Linear) and x.x == IMAGE]
     for layer in inputs:
         readers = [x for x in layers if layer.name in sources(x)]
-        if isinstance(layer, Image) and (layer.patch or len(readers) == 1):
-            if isinstance(readers[0], Linear | Embed):
-                continue
+        plain = isinstance(layer, Image) and (layer.patch or len(readers) == 1)
+        if plain and isinstance(readers[0], Linear | Embed):
+            continue
         if any(isinstance(x, Norm | Add) for x in readers) or len(readers) > 1:
             return layer
     return None

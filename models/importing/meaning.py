@@ -66,6 +66,8 @@ def _slice(
 
 def _gather(x: Array, index: Array, *, axis: int = 0) -> Array:
     check_size((*np.delete(x.shape, axis), index.size))
+    if index.size and not -x.shape[axis] <= index.min() <= index.max() < x.shape[axis]:
+        raise UnsupportedError("index out of range")
     return np.take(x, index.astype(np.int64), axis=axis)
 
 
@@ -156,7 +158,7 @@ def _matmul(a: Array, b: Array) -> Array:
 
 
 def _range(start: Array, stop: Array, step: Array) -> Array:
-    first, last, by = (np.asarray(v).reshape(()) for v in (start, stop, step))
+    first, last, by = (np.asarray(v).reshape(()).item() for v in (start, stop, step))
     check_size([max(0, int(np.ceil((last - first) / by)))])
     return np.arange(first, last, by)
 
@@ -169,6 +171,11 @@ def _full(shape: Array, *, value: Any, dtype: Any) -> Array:
 def _concat(*arrays: Array, axis: int) -> Array:
     check_size([sum(array.size for array in arrays)])
     return np.concatenate([a for a in arrays if a.shape != (0,)], axis=axis)
+
+
+def _any(x: Array, axes: Array | None = None, *, keepdims: bool = False) -> Array:
+    along = None if axes is None else tuple(ints(axes))
+    return np.asarray(np.any(x, along, keepdims=keepdims))
 
 
 NUMBERS: dict[str, Callable[..., Array]] = {
@@ -203,6 +210,9 @@ NUMBERS: dict[str, Callable[..., Array]] = {
     "isnan": _sized(np.isnan),
     "where": _sized(np.where),
     "cast": _sized(lambda x, *, dtype: x.astype(dtype)),
+    "cast_like": _sized(lambda x, like: x.astype(like.dtype)),
+    "any": _any,
+    "gather_elements": lambda x, index, *, axis: np.take_along_axis(x, index, axis),
     "matmul": _matmul,
     "range": _range,
     "full": _full,

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from moesaic.models.errors import InputError
-from moesaic.models.importing.onnx_ops import lower
+from moesaic.models.importing.onnx_ops import array_of, lower
 from moesaic.models.importing.program import Array, Emitter, Program, check_input
 
 FILE_LIMIT = 1 << 30
@@ -41,7 +41,10 @@ def read_onnx(path: Path) -> Program:
     _check_count("outputs", [value.name for value in graph.output])
     shape = _input_shape(inputs[0])
     for node in graph.node:
-        lower(emitter, node)
+        try:
+            lower(emitter, node)
+        except (LookupError, TypeError, AttributeError) as error:
+            raise InputError(f"a node of type {node.op_type!r:.60} is damaged") from error
     return Program(
         input_name=inputs[0].name,
         input_shape=shape,
@@ -81,16 +84,11 @@ def _tensor(tensor: TensorProto, folder: Path) -> Array:
         raise InputError(f"weight {tensor.name!r:.80}: has a shape of {list(tensor.dims)}")
     try:
         external = tensor.data_location == TensorProto.EXTERNAL
-        array = _external(tensor, folder) if external else numpy_helper.to_array(tensor)
-    except InputError:
-        raise
+        return _external(tensor, folder) if external else array_of(tensor)
+    except InputError as error:
+        raise InputError(f"weight {tensor.name!r:.80}: {error}") from error
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(f"weight {tensor.name!r:.80}: is damaged") from error
-    if tensor.data_type == TensorProto.BFLOAT16:
-        array = array.astype(np.float32)
-    if array.dtype.kind not in "fiub":
-        raise InputError(f"weight {tensor.name!r:.80}: type {array.dtype} is not supported")
-    return np.asarray(array)
 
 
 def _external(tensor: TensorProto, folder: Path) -> Array:
@@ -100,20 +98,21 @@ def _external(tensor: TensorProto, folder: Path) -> Array:
     path = folder / location
     plain = location not in ("", ".", "..") and not set(location) & set("/\\:\0")
     if not plain or path.is_symlink() or not path.is_file():
-        raise InputError(
-            f"weight {tensor.name!r:.80}: external data must be a file beside the model, "
-            f"not {location!r:.80}"
-        )
+        raise InputError(f"external data must be a file beside the model, not {location!r:.80}")
     dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type)).newbyteorder("<")
     size, offset = prod(tensor.dims) * dtype.itemsize, int(entries.get("offset", 0))
     total = path.stat().st_size
     if int(entries.get("length", size)) != size or offset < 0 or offset + size > total:
         raise InputError(
-            f"weight {tensor.name!r:.80}: must be {size} bytes from {offset} of {location!r:.80}, "
-            f"which has {total}"
+            f"must be {size} bytes from {offset} of {location!r:.80}, which has {total}"
         )
     if total > FILE_LIMIT:
         raise InputError(f"external data must have at most {FILE_LIMIT} bytes, not {total}")
     with path.open("rb") as file:
         file.seek(offset)
-        return np.frombuffer(file.read(size), dtype=dtype).reshape(tuple(tensor.dims))
+        array = np.frombuffer(file.read(size), dtype=dtype).reshape(tuple(tensor.dims))
+    if tensor.data_type == TensorProto.BFLOAT16:
+        return array.astype(np.float32)
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"type {array.dtype} is not supported")
+    return array

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from moesaic.models.errors import InputError
 from moesaic.models.importing.program import UNSUPPORTED, Array, Emitter
 
 _SAME = {
@@ -29,6 +30,9 @@ _SAME = {
     "Less": "less",
     "LessOrEqual": "less_equal",
     "MatMul": "matmul",
+    "Max": "max",
+    "Min": "min",
+    "Mod": "mod",
     "Mul": "mul",
     "Neg": "neg",
     "Not": "not",
@@ -65,6 +69,18 @@ class Node:
     def input(self, place: int) -> str:
         """Return an input, ``""`` where it is left out."""
         return self.inputs[place] if place < len(self.inputs) else ""
+
+
+def array_of(tensor: onnx.TensorProto) -> Array:
+    """Return a tensor that the file itself holds; 16-bit brain floats become float32."""
+    if tensor.data_location == onnx.TensorProto.EXTERNAL:
+        raise InputError("constants of operators must not be external")
+    array = numpy_helper.to_array(tensor)
+    if tensor.data_type == onnx.TensorProto.BFLOAT16:
+        array = array.astype(np.float32)
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"constants of type {array.dtype} are not supported")
+    return np.asarray(array)
 
 
 def _optional(emitter: Emitter, node: Node, place: int, attribute: str) -> str:
@@ -163,6 +179,7 @@ def _sum(e: Emitter, n: Node) -> None:
 _SPECIAL: dict[str, Callable[[Emitter, Node], Any]] = {
     "Attention": _attention,
     "Cast": _cast,
+    "CastLike": lambda e, n: e.emit("cast_like", *n.inputs, outputs=n.outputs),
     "Concat": lambda e, n: e.emit("concat", *n.inputs, outputs=n.outputs, axis=n.get("axis")),
     "Constant": _constant,
     "ConstantOfShape": _constant_of_shape,
@@ -172,6 +189,9 @@ _SPECIAL: dict[str, Callable[[Emitter, Node], Any]] = {
         "flatten_to_2d", n.input(0), outputs=n.outputs, axis=n.get("axis", 1)
     ),
     "Gather": lambda e, n: e.emit("gather", *n.inputs, outputs=n.outputs, axis=n.get("axis", 0)),
+    "GatherElements": lambda e, n: e.emit(
+        "gather_elements", *n.inputs, outputs=n.outputs, axis=n.get("axis", 0)
+    ),
     "Gelu": _gelu,
     "Gemm": _gemm,
     "LayerNormalization": _layer_norm,
@@ -187,9 +207,7 @@ _SPECIAL: dict[str, Callable[[Emitter, Node], Any]] = {
     ),
     "Split": _split,
     "Sum": _sum,
-    "Transpose": lambda e, n: e.emit(
-        "permute", n.input(0), outputs=n.outputs, axes=n.get("perm")
-    ),
+    "Transpose": lambda e, n: e.emit("permute", n.input(0), outputs=n.outputs, axes=n.get("perm")),
 }
 
 
@@ -200,7 +218,7 @@ def lower(emitter: Emitter, proto: onnx.NodeProto) -> None:
     for attribute in proto.attribute:
         value = helper.get_attribute_value(attribute)
         if isinstance(value, onnx.TensorProto):
-            value = numpy_helper.to_array(value)
+            value = array_of(value)
         attributes[attribute.name] = value
     node = Node(
         op=f"{domain}{proto.op_type}",

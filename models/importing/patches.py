@@ -3,7 +3,7 @@
 import numpy as np
 
 from moesaic.models.importing.program import UnsupportedError
-from moesaic.models.importing.values import Index, ImageBase, ValueBase, View, identity_index
+from moesaic.models.importing.values import ImageBase, Index, ValueBase, View, identity_index
 from moesaic.models.network import Image
 
 IMAGE = "image"

@@ -12,7 +12,8 @@ from moesaic.models.errors import InputError
 Array = NDArray[Any]
 UNSUPPORTED = "unsupported"
 OP_LIMIT = 100_000
-ELEMENT_LIMIT = 1 << 26
+ELEMENT_LIMIT = 1 << 24
+COMPUTED_LIMIT = 1 << 28
 
 
 class UnsupportedError(Exception):
@@ -64,7 +65,7 @@ class Emitter:
 
     def constant(self, value: Any) -> str:
         """Add a constant and return its name."""
-        name = f"#{len(self.constants)}"
+        name = f"\0{len(self.constants)}"  # no name in a file begins so
         self.constants[name] = np.asarray(value)
         return name
 
@@ -74,11 +75,9 @@ class Emitter:
         """Add an operator and return the name of its first output."""
         if len(self.ops) >= OP_LIMIT:
             raise InputError(f"must have at most {OP_LIMIT} operators")
-        names = tuple(outputs) if outputs else (f"%{len(self.ops)}",)
+        names = tuple(outputs) if outputs else (f"\0op{len(self.ops)}",)
         self.ops.append(
-            Op(
-                kind=kind, label=self.label, inputs=inputs, outputs=names, attributes=attributes
-            )
+            Op(kind=kind, label=self.label, inputs=inputs, outputs=names, attributes=attributes)
         )
         return names[0]
 

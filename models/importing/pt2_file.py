@@ -21,7 +21,8 @@ from moesaic.models.importing.program import (
     Program,
     check_input,
 )
-from moesaic.models.importing.pt2_ops import DTYPES, OPERATORS, Call, Ref
+from moesaic.models.importing.pt2_calls import DTYPES, Call, Ref
+from moesaic.models.importing.pt2_ops import OPERATORS
 
 MODEL = "models/model.json"
 JSON_LIMIT = 64 << 20
@@ -36,13 +37,13 @@ def read_pt2(path: Path) -> Program:
     with zipfile.ZipFile(path) as archive:
         root = _root(archive)
         document = _json(archive, root + MODEL)
-        version = document.get("schema_version", {}).get("major")
-        if version != SCHEMA_MAJOR:
-            raise InputError(f"schema_version must be {SCHEMA_MAJOR}, not {version!r:.40}")
         try:
+            version = document["schema_version"]["major"]
+            if version != SCHEMA_MAJOR:
+                raise InputError(f"schema_version must be {SCHEMA_MAJOR}, not {version!r:.40}")
             return _program(document["graph_module"], archive, root)
-        except (KeyError, TypeError, AttributeError, IndexError) as error:
-            raise InputError(f"{MODEL}: is damaged: {type(error).__name__} {error!s:.80}") from error
+        except (LookupError, TypeError, AttributeError, OverflowError) as error:
+            raise InputError(f"{MODEL}: is damaged: {error!r:.100}") from error
 
 
 def _root(archive: zipfile.ZipFile) -> str:
@@ -88,19 +89,19 @@ def _tensors(archive: zipfile.ZipFile, root: str) -> dict[str, Array]:
 
 def _tensor(name: str, meta: dict[str, Any], content: bytes) -> Array:
     """Return a tensor from the bytes of its storage."""
-    shape, strides = ([int(s["as_int"]) for s in meta[key]] for key in ("sizes", "strides"))
+    shape: list[int] = [int(size["as_int"]) for size in meta["sizes"]]
+    strides: list[int] = [int(stride["as_int"]) for stride in meta["strides"]]
     offset = int(meta["storage_offset"]["as_int"])
     kind = meta["dtype"]
     if kind not in DTYPES:
         raise InputError(f"weight {name!r:.80}: dtype {kind!r:.20} is not supported")
     dtype = np.dtype(np.uint16 if kind == _BFLOAT16 else DTYPES[kind]).newbyteorder("<")
     flat = np.frombuffer(content[: len(content) // dtype.itemsize * dtype.itemsize], dtype=dtype)
+    count: int = prod(shape)
     reach = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
-    if min([*shape, *strides, offset], default=0) < 0 or (prod(shape) and reach >= flat.size):
+    fits = min([*shape, *strides, offset], default=0) >= 0 and reach < flat.size
+    if count > flat.size or (count and not fits):
         raise InputError(f"weight {name!r:.80}: shape {shape} does not fit {flat.size} values")
-    if prod(shape) > flat.size:
-        shape_text = f"shape {shape} repeats its {flat.size} values"
-        raise InputError(f"weight {name!r:.80}: {shape_text}")
     steps = [s * dtype.itemsize for s in strides]
     array = np.lib.stride_tricks.as_strided(flat[offset:], shape, steps, writeable=False)
     if kind == _BFLOAT16:
@@ -180,6 +181,8 @@ def _argument(argument: dict[str, Any]) -> Any:
         return _symbol(value)
     if kind in ("as_tensors", "as_sym_ints", "as_sym_floats", "as_optional_tensors"):
         return [_symbol(item) for item in value]
+    if kind == "as_float":
+        return float(value)  # infinity is written as text
     return value
 
 

@@ -9,6 +9,7 @@ from moesaic.models.errors import InputError
 from moesaic.models.importing.builder import Builder
 from moesaic.models.importing.meaning import NUMBERS, VIEWS, ints
 from moesaic.models.importing.program import (
+    COMPUTED_LIMIT,
     UNSUPPORTED,
     Array,
     Op,
@@ -50,6 +51,7 @@ class Tracer:
         self.values[program.input_name] = self.builder.input(program.input_shape)
         self.refused: dict[str, None] = {}
         self._plain: dict[int, tuple[Elementwise, View]] = {}
+        self.computed = 0
         self.op = Op(kind="", label="", inputs=(), outputs=())
 
     def plain(self, value: Value) -> View:
@@ -110,8 +112,10 @@ class Tracer:
     def _outputs(self, op: Op) -> list[Value]:
         """Return the outputs of one operator; Unknown where it is refused."""
         self.op = op
-        missing = [Unknown() for _ in op.outputs]
-        inputs: list[Value | None] = [self.values.get(n, Unknown()) if n else None for n in op.inputs]
+        missing: list[Value] = [Unknown() for _ in op.outputs]
+        inputs: list[Value | None] = [
+            self.values.get(n, Unknown()) if n else None for n in op.inputs
+        ]
         if op.kind == UNSUPPORTED or any(isinstance(value, Unknown) for value in inputs):
             return missing
         result = self._guarded(lambda: self._apply(op, inputs))
@@ -126,6 +130,8 @@ class Tracer:
         except UnsupportedError as error:
             if str(error) or not self.refused:
                 self._refuse(self.op, str(error))
+        except InputError:
+            raise
         except _MALFORMED:
             self._refuse(self.op, "does not fit its inputs")
         return Unknown()
@@ -134,6 +140,9 @@ class Tracer:
         active = [v for v in inputs if v is not None and not isinstance(v, np.ndarray)]
         if not active and (compute := VIEWS.get(op.kind) or NUMBERS.get(op.kind)):
             result = compute(*_trimmed(inputs), **op.attributes)
+            self.computed += 0 if op.kind in VIEWS else int(np.size(result))
+            if self.computed > COMPUTED_LIMIT:
+                raise InputError(f"computes more than {COMPUTED_LIMIT} constants")
             # numpy gives scalars where an array has no axis
             return result if isinstance(result, list) else np.asarray(result)
         if op.kind in HANDLERS:
@@ -155,10 +164,15 @@ class Tracer:
             return value
         if isinstance(value, Elementwise):
             return Elementwise(value.view.moved(move), value.samples, value.labels)
-        assert isinstance(value, View)
+        if not isinstance(value, View):
+            raise UnsupportedError("")
         if isinstance(moved := move(value.index), list):
-            return [value.moved(lambda a, i=i: move(a)[i]) for i in range(len(moved))]
+            return [value.moved(_part(move, place)) for place in range(len(moved))]
         return value.moved(move)
+
+
+def _part(move: Callable[[Array], Any], place: int) -> Callable[[Array], Array]:
+    return lambda array: move(array)[place]
 
 
 def _trimmed(inputs: list[Value | None]) -> list[Any]:
@@ -171,7 +185,9 @@ def _trimmed(inputs: list[Value | None]) -> list[Any]:
 
 @handles("shape")
 def _shape(_: Tracer, x: Any, start: int = 0, end: int | None = None) -> Array:
-    return np.array(np.shape(x) if isinstance(x, np.ndarray) else x.shape, dtype=np.int64)[start:end]
+    return np.array(np.shape(x) if isinstance(x, np.ndarray) else x.shape, dtype=np.int64)[
+        start:end
+    ]
 
 
 @handles("size")
@@ -186,9 +202,24 @@ def _cast(_: Tracer, x: Value, *, dtype: Any) -> Value:
     return x
 
 
+@handles("cast_like")
+def _cast_like(_: Tracer, x: Any, __: Any) -> Any:
+    if not isinstance(x, np.ndarray):
+        return x
+    return x.astype(np.float32)  # where only the pattern is an activation
+
+
 @handles("isnan")
 def _isnan(_: Tracer, x: Any) -> Array:
     return np.zeros(x.shape, dtype=bool)  # weights and inputs are finite
+
+
+@handles("equal")
+def _equal(_: Tracer, a: Any, b: Any) -> Array:
+    constant = a if isinstance(a, np.ndarray) else b
+    if not isinstance(constant, np.ndarray) or not np.isinf(constant).all():
+        raise UnsupportedError("compares an activation")
+    return np.zeros(np.broadcast_shapes(a.shape, b.shape), dtype=bool)
 
 
 @handles("where")

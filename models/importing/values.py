@@ -1,4 +1,4 @@
-"""Activations followed symbolically: which element of which layer's value sits where in a tensor."""
+"""Activations followed symbolically: which element of which layer's value sits where."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -222,7 +222,7 @@ class Form:
 def form(view: View) -> Form:
     """Take a two-dimensional view apart, or raise UnsupportedError."""
     width = view.base.shape[-1]
-    kept = (view.index >= 0).all(axis=1)
+    kept = np.asarray((view.index >= 0).all(axis=1))
     index = view.index[kept]
     if len(view.base.shape) != 2 or not len(index) or (view.index[~kept] >= 0).any():
         raise UnsupportedError("an activation that is not tokens by channels")
