@@ -1,6 +1,5 @@
 """Runs LOAD and STORE commands on the RTL and the standard memory, many programs per process."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,7 +86,6 @@ def run_dma(spec: AccelSpec, programs: Sequence[Program], run_dir: Path) -> list
         "load.sv": to_verilog(Load(spec), name="load"),
         "store.sv": to_verilog(Store(spec), name="store"),
     }
-    sources = {n: re.sub(r"\\port\$(\d+)\$(\d+) ", r"port_\1_\2 ", t) for n, t in sources.items()}
     sources |= {name: (SOURCES / name).read_text() for name in FILES}
     defines = {
         "BUS_BYTES": spec.bus_bytes,
