@@ -1,16 +1,15 @@
 """From float layers to integer nodes, given all scales."""
 
 from collections.abc import Callable
-from math import e, log2
 from typing import Any
 
 import numpy as np
 
+from moesaic.models.attention_nodes import Size, softmax_nodes
 from moesaic.models.errors import InputError
 from moesaic.models.fold import fused
 from moesaic.models.gelu import input_fraction, output_fraction
 from moesaic.models.graph import (
-    SCORE_FRACTION_BITS,
     Constant,
     Input,
     LayerNorm,
@@ -19,8 +18,6 @@ from moesaic.models.graph import (
     Pool,
     Product,
     Scale,
-    Scores,
-    Softmax,
 )
 from moesaic.models.integer_weights import integer_linear, ratio
 from moesaic.models.layernorm import layernorm_constants
@@ -238,36 +235,15 @@ class Lowering:
         name, heads = layer.name, layer.heads
         tokens, channels = self.shapes[name]
         q, k, v = (self.narrow(x) for x in (layer.q, layer.k, layer.v))
-        narrow = self.scales.narrow
-        unit = 2.0**-SCORE_FRACTION_BITS
-        square: dict[str, Any] = {"tokens": tokens, "channels": tokens, "heads": heads}
-        to_scores = narrow[layer.q] * narrow[layer.k] * layer.scale * log2(e)
-        self.nodes.append(
-            Scores(
-                name=f"{name}.scores",
-                scale=unit,
-                q=q,
-                k=k,
-                head_channels=channels // heads,
-                **square,
-                **self.ratio(name, to_scores, unit),
-            )
-        )
-        self.nodes.append(
-            Softmax(
-                name=f"{name}.softmax",
-                scale=2.0 ** (1 - self.data_bits),
-                x=f"{name}.scores",
-                **square,
-                **self.ratio(name, narrow[layer.v], narrow[name]),
-            )
-        )
+        size = Size(tokens=tokens, heads=heads, head_channels=channels // heads)
+        probs = softmax_nodes(layer, size, self.scales.narrow, q=q, k=k, data_bits=self.data_bits)
+        self.nodes += probs
         self.emit(
             Mix,
             layer,
             wide=False,
-            p=f"{name}.softmax",
+            p=probs[-1].name,
             v=v,
             heads=heads,
-            head_channels=channels // heads,
+            head_channels=size.head_channels,
         )

@@ -1,6 +1,7 @@
 """models.execute node by node against Python integers and fractions."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from functools import cache
 from itertools import product
@@ -168,6 +169,22 @@ def test_a_batch_equals_its_images(form: str, bits: int) -> None:
         for name, value in execute(graph, x, lanes=LANES).items():
             same = together[name] if value.ndim == together[name].ndim else together[name][i]
             np.testing.assert_array_equal(value, same, err_msg=name)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_streams_saturate(bits: int, sign: int) -> None:
+    graph, inputs = case("prenorm", bits)
+    top = (1 << (graph.wide_bits - 1)) - 1
+    full = np.full((10, 12), sign * top)
+    nodes = (replace(n, value=full) if isinstance(n, Constant) else n for n in graph.nodes)
+    graph = replace(graph, nodes=tuple(nodes))
+    got = execute(graph, inputs[1], lanes=LANES)
+    values = {name: value.tolist() for name, value in got.items()}
+    assert values["patches"] == slow(graph, graph["patches"], values, [])
+    limit = top if sign > 0 else -top - 1
+    assert np.count_nonzero(got["patches"] == limit) > 20
+    assert values["block0.proj"] == slow(graph, graph["block0.proj"], values, [])
 
 
 def test_all_kinds_of_nodes_were_tried() -> None:
