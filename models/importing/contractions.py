@@ -1,5 +1,6 @@
 """Matrix products, norms, softmax and convolutions on activations."""
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from moesaic.models.importing.values import (
     Elementwise,
     ProbabilitiesBase,
     ScoresBase,
+    Unknown,
     View,
     identity_index,
     whole,
@@ -49,6 +51,43 @@ def _matmul(tracer: Tracer, a: Value, b: Value) -> View:
     scale = left_scale * right_scale
     product = _mix if isinstance(left.base, ProbabilitiesBase) else _scores
     return product(tracer, left, right, scale).reshaped(*left.shape[:-1], right.shape[-1])
+
+
+@handles("einsum")
+def _einsum(tracer: Tracer, *operands: Value, equation: str) -> View:
+    """Bring an Einstein sum of two operands to a matrix product."""
+    left, arrow, result = equation.replace(" ", "").partition("->")
+    terms = left.split(",")
+    if not arrow or len(terms) != 2 or len(operands) != 2 or "." in equation:
+        raise UnsupportedError(f"equation {equation!r:.60}")
+    first, second = terms
+    batch = [c for c in result if c in first and c in second]
+    summed = [c for c in first if c in second and c not in result]
+    rows = [c for c in first if c not in second]
+    columns = [c for c in second if c not in first]
+    shapes = [x.shape for x in operands if not isinstance(x, Unknown)]
+    sizes = dict(zip(first + second, (*shapes[0], *shapes[1]), strict=True))
+    if sorted(batch + rows + columns) != sorted(result):
+        raise UnsupportedError(f"equation {equation!r:.60}")
+
+    def turned(value: Value, term: str, *groups: list[str]) -> Value:
+        axes = [term.index(c) for group in groups for c in group]
+        shape = [sizes[c] for c in batch] + [prod(sizes[c] for c in g) for g in groups[1:]]
+
+        def turn(a: Array) -> Array:
+            return a.transpose(axes).reshape(shape)
+
+        if isinstance(value, np.ndarray):
+            return turn(value)
+        if isinstance(value, Elementwise):
+            return Elementwise(value.view.moved(turn), value.samples, value.labels)
+        return tracer.plain(value).moved(turn)
+
+    a = turned(operands[0], first, batch, rows, summed)
+    product = _matmul(tracer, a, turned(operands[1], second, batch, summed, columns))
+    order = batch + rows + columns
+    full = product.reshaped(*(sizes[c] for c in order))
+    return full.moved(lambda x: x.transpose([order.index(c) for c in result]))
 
 
 def _flat_weight(weight: Array) -> Array:

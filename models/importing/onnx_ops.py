@@ -92,10 +92,11 @@ def _optional(emitter: Emitter, node: Node, place: int, attribute: str) -> str:
 def _constant(e: Emitter, n: Node) -> None:
     for key in ("value", "value_float", "value_int", "value_floats", "value_ints"):
         if n.get(key) is not None:
-            kind = np.float32 if "float" in key else np.int64
-            value = n.get(key) if key == "value" else np.array(n.get(key), dtype=kind)
-            e.constants[n.outputs[0]] = value
-            return
+            kind = None if key == "value" else np.float32 if "float" in key else np.int64
+            value = np.asarray(n.get(key), dtype=kind)
+            if value.dtype.kind in "fiub":
+                e.constants[n.outputs[0]] = value
+                return
     e.emit(UNSUPPORTED, outputs=n.outputs)
 
 
@@ -185,6 +186,9 @@ _SPECIAL: dict[str, Callable[[Emitter, Node], Any]] = {
     "ConstantOfShape": _constant_of_shape,
     "Conv": _conv,
     "Dropout": lambda e, n: e.emit("identity", n.input(0), outputs=n.outputs[:1]),
+    "Einsum": lambda e, n: e.emit(
+        "einsum", *n.inputs, outputs=n.outputs, equation=n.get("equation", b"").decode()
+    ),
     "Flatten": lambda e, n: e.emit(
         "flatten_to_2d", n.input(0), outputs=n.outputs, axis=n.get("axis", 1)
     ),

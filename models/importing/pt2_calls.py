@@ -62,9 +62,13 @@ class Call:
         """Add the operator whose outputs are the call's."""
         self.emitter.emit(kind, *inputs, outputs=self.outputs, **attributes)
 
-    def refuse(self, why: str) -> None:
-        """Add an unsupported operator."""
-        self.emit(UNSUPPORTED, why=why)
+    def refuse(self, why: str = "") -> None:
+        """Add an unsupported operator, of all values that it reads."""
+        read: list[str] = []
+        for value in self.arguments.values():
+            items = value if isinstance(value, list) else [value]
+            read += [str(item) for item in items if isinstance(item, Ref)]
+        self.emit(UNSUPPORTED, *read, why=why)
 
 
 def plain(kind: str, *names: str) -> Callable[[Call], None]:

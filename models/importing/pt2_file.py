@@ -15,7 +15,6 @@ import numpy as np
 
 from moesaic.models.errors import InputError
 from moesaic.models.importing.program import (
-    UNSUPPORTED,
     Array,
     Emitter,
     Program,
@@ -42,8 +41,10 @@ def read_pt2(path: Path) -> Program:
             if version != SCHEMA_MAJOR:
                 raise InputError(f"schema_version must be {SCHEMA_MAJOR}, not {version!r:.40}")
             return _program(document["graph_module"], archive, root)
-        except (LookupError, TypeError, AttributeError, OverflowError) as error:
-            raise InputError(f"{MODEL}: is damaged: {error!r:.100}") from error
+        except InputError:
+            raise
+        except (LookupError, TypeError, AttributeError, ArithmeticError, ValueError) as error:
+            raise InputError(f"{MODEL}: does not follow the schema of torch.export") from error
 
 
 def _root(archive: zipfile.ZipFile) -> str:
@@ -169,7 +170,7 @@ def _lower(emitter: Emitter, node: dict[str, Any]) -> None:
     if name in OPERATORS and outputs:
         OPERATORS[name](call)
     else:
-        emitter.emit(UNSUPPORTED, outputs=outputs or None)
+        call.refuse()
 
 
 def _argument(argument: dict[str, Any]) -> Any:

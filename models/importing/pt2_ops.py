@@ -47,6 +47,7 @@ OPERATORS: dict[str, Callable[[Call], None]] = {
     "aten.conv2d": convolution,
     "aten.div": div,
     "aten.div_": div,
+    "aten.einsum": lambda c: c.emit("einsum", *c.refs("tensors"), equation=c.get("equation")),
     "aten.embedding": plain("gather", "weight", "indices"),
     "aten.erf": plain("erf", "self"),
     "aten.exp": plain("exp", "self"),

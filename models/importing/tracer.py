@@ -117,6 +117,8 @@ class Tracer:
             self.values.get(n, Unknown()) if n else None for n in op.inputs
         ]
         if op.kind == UNSUPPORTED or any(isinstance(value, Unknown) for value in inputs):
+            if not self.refused:
+                self._refuse(op, "reads a value that nothing makes")
             return missing
         result = self._guarded(lambda: self._apply(op, inputs))
         if isinstance(result, Unknown):
