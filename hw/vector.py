@@ -15,14 +15,15 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
+from moesaic.hw.cell import Cells
 from moesaic.hw.command_layout import command_layout
 from moesaic.hw.delay import delay
-from moesaic.hw.norm_fetch import ENTRY_BITS, NormFetch
+from moesaic.hw.norm_fetch import NormFetch
 from moesaic.hw.norm_statistics import NormStatistics
 from moesaic.hw.row_memory import RowMemory
 from moesaic.hw.row_scale import RowScale
 from moesaic.hw.softmax_statistics import SoftmaxStatistics
-from moesaic.hw.vector_lane import MEAN_BITS
+from moesaic.hw.vector_lane import ENTRY_BITS, MEAN_BITS, VectorLane
 from moesaic.hw.vector_lanes import VectorLanes
 from moesaic.hw.vector_ports import NORM_READ, ROWSTAT_WRITE, VECTOR_READ, vector_write
 from moesaic.hw.vector_sequence import VectorSequence
@@ -30,6 +31,7 @@ from moesaic.hw.vector_write import VectorWrite
 from moesaic.models.accel import AccelSpec
 from moesaic.models.commands import Unit, VectorOp
 from moesaic.models.layernorm import RECIPROCAL_BITS, SCALE_BITS, mean_fraction
+from moesaic.models.pipeline import RAM_READ
 from moesaic.models.requant import SHIFT_BITS
 from moesaic.models.vector_timing import (
     OPERAND_AT,
@@ -55,6 +57,9 @@ class Vector(wiring.Component):
     Parameters
     ----------
     spec : AccelSpec
+    lane_module : str, optional
+        Place the lanes as instances of this module, which ``cells`` then holds; without it they
+        are submodules, which simulators of Amaranth need.
 
     Members
     -------
@@ -67,8 +72,10 @@ class Vector(wiring.Component):
     busy : ``Out(1)``
     """
 
-    def __init__(self, spec: AccelSpec) -> None:
+    def __init__(self, spec: AccelSpec, *, lane_module: str | None = None) -> None:
         self.spec = spec
+        self.lane_module = lane_module
+        self.cells: Cells = [(lane_module, VectorLane(spec))] if lane_module else []
         super().__init__(
             {
                 "command": In(stream.Signature(command_layout(Unit.VECTOR))),
@@ -87,14 +94,15 @@ class Vector(wiring.Component):
         m = Module()
         spec = self.spec
         m.submodules.sequence = sequence = VectorSequence(spec)
-        m.submodules.lanes = lanes = VectorLanes(spec)
+        m.submodules.lanes = lanes = VectorLanes(spec, lane_module=self.lane_module)
         m.submodules.norm = norm = NormStatistics(spec)
         m.submodules.peak = peak = SoftmaxStatistics(spec)
         m.submodules.row_scale = row_scale = RowScale(spec)
         m.submodules.write = write = VectorWrite(spec)
-        m.submodules.fetch = fetch = NormFetch(spec)
+        m.submodules.fetch = fetch = NormFetch()
         config = sequence.config
         softmax = config.op == VectorOp.SOFTMAX
+        layernorm = config.op == VectorOp.LAYERNORM
         trees = tree_latency(spec)
 
         # A beat's flags travel beside it.
@@ -109,7 +117,7 @@ class Vector(wiring.Component):
         connect(m, flipped(self.command), sequence.command)
         connect(m, sequence.read, flipped(self.read))
         connect(m, fetch.norm_read, flipped(self.norm_read))
-        fetch_at = Z_AT - NormFetch.LATENCY
+        fetch_at = Z_AT - 1 - RAM_READ - NormFetch.LATENCY
         m.d.comb += [
             self.busy.eq(sequence.busy),
             sequence.done.eq(write.done),
@@ -120,13 +128,12 @@ class Vector(wiring.Component):
             lanes.shift.eq(config.shift),
             lanes.softmax.eq(softmax),
             lanes.reference.eq(peak.reference),
-            lanes.gains.eq(fetch.gains),
-            lanes.offsets.eq(fetch.offsets),
-            fetch.norm_data.eq(self.norm_data),
+            lanes.norm_data.eq(self.norm_data),
+            lanes.use_entry.eq(layernorm),
+            lanes.multiplier.eq(config.multiplier),
             fetch.start.eq(sequence.start),
             fetch.base.eq(config.norm_base),
-            fetch.use.eq(config.op == VectorOp.LAYERNORM),
-            fetch.multiplier.eq(config.multiplier),
+            fetch.use.eq(layernorm),
             fetch.step.eq(emits[fetch_at]),
             fetch.last.eq(last[fetch_at]),
         ]

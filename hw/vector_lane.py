@@ -2,14 +2,21 @@
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, Signature
 
 from moesaic.hw.delay import delay
 from moesaic.hw.exp2 import Exp2
 from moesaic.hw.round_shift import RoundShift
 from moesaic.models.accel import AccelSpec
 from moesaic.models.exp2 import power_bits
-from moesaic.models.layernorm import OFFSET_BITS, SCALE_BITS, Z_BITS, cut_bits, mean_fraction
+from moesaic.models.layernorm import (
+    GAIN_BITS,
+    OFFSET_BITS,
+    SCALE_BITS,
+    Z_BITS,
+    cut_bits,
+    mean_fraction,
+)
 from moesaic.models.requant import MULTIPLIER_BITS, SHIFT_BITS, limits
 from moesaic.models.vector_timing import (
     OPERAND_AT,
@@ -20,7 +27,8 @@ from moesaic.models.vector_timing import (
     reference_at,
 )
 
-GAIN_BITS = MULTIPLIER_BITS + 1  # a signed gain or an unsigned multiplier
+ENTRY_BITS = 64  # of the norm scratchpad
+FACTOR_BITS = MULTIPLIER_BITS + 1  # a signed gain or an unsigned multiplier
 MEAN_BITS = 26
 DIFFERENCE_BITS = 27
 COARSE_LOG2 = 3
@@ -34,6 +42,34 @@ def upper_bits(spec: AccelSpec) -> int:
 def lower_bits(spec: AccelSpec) -> int:
     """Return the bits that squares leave out, or one bit of zero if there are none."""
     return max(1, cut_bits(spec.wide_bits))
+
+
+def lane_signature(spec: AccelSpec) -> Signature:
+    """Return the members of :class:`VectorLane`, which says what they are."""
+    upper = upper_bits(spec)
+    return Signature(
+        {
+            "data": In(signed(spec.wide_bits)),
+            "real": In(1),
+            "second": In(1),
+            "mean": In(signed(MEAN_BITS)),
+            "scale": In(SCALE_BITS),
+            "z_shift": In(SHIFT_BITS),
+            "entry": In(ENTRY_BITS),
+            "use_entry": In(1),
+            "multiplier": In(MULTIPLIER_BITS),
+            "shift": In(SHIFT_BITS),
+            "softmax": In(1),
+            "reference": In(signed(spec.wide_bits + 1)),
+            "candidate": Out(signed(spec.wide_bits)),
+            "square": Out(2 * upper - 1),
+            "upper": Out(signed(upper)),
+            "lower": Out(lower_bits(spec)),
+            "power": Out(power_bits(spec.data_bits)),
+            "narrow": Out(signed(spec.data_bits)),
+            "wide": Out(signed(spec.wide_bits)),
+        }
+    )
 
 
 class VectorLane(wiring.Component):
@@ -52,8 +88,9 @@ class VectorLane(wiring.Component):
     real : ``In(1)``, with `data`; without it the value counts as absent and the result is zero.
     second : ``In(1)``, OPERAND_AT, second sweep: normalise instead of square.
     mean, scale : ``In``, OPERAND_AT. `z_shift` : ``In(6)``, SQUARE_AT.
-    gain : ``In(signed(17))``, Z_AT. `offset` : ``In(signed(32))``, Z_AT + 1.
-    shift : ``In(6)`` and `softmax` : ``In(1)``, stable during a command.
+    entry : ``In(64)``, Z_AT - 1: int16 gain, int32 offset.
+    use_entry : ``In(1)``, `multiplier` : ``In(16)``, `shift` : ``In(6)``, `softmax` : ``In(1)``,
+        stable during a command; without `use_entry` the gain is `multiplier` and the offset zero.
     reference : ``In(signed(wide_bits + 1))``, reference_at.
     candidate : ``Out(signed(wide_bits))``, OPERAND_AT, the value for the maximum.
     square, upper, lower : ``Out``, SQUARE_AT; the square is that of `upper`.
@@ -63,29 +100,7 @@ class VectorLane(wiring.Component):
 
     def __init__(self, spec: AccelSpec) -> None:
         self.spec = spec
-        upper = upper_bits(spec)
-        super().__init__(
-            {
-                "data": In(signed(spec.wide_bits)),
-                "real": In(1),
-                "second": In(1),
-                "mean": In(signed(MEAN_BITS)),
-                "scale": In(SCALE_BITS),
-                "z_shift": In(SHIFT_BITS),
-                "gain": In(signed(GAIN_BITS)),
-                "offset": In(signed(OFFSET_BITS)),
-                "shift": In(SHIFT_BITS),
-                "softmax": In(1),
-                "reference": In(signed(spec.wide_bits + 1)),
-                "candidate": Out(signed(spec.wide_bits)),
-                "square": Out(2 * upper - 1),
-                "upper": Out(signed(upper)),
-                "lower": Out(lower_bits(spec)),
-                "power": Out(power_bits(spec.data_bits)),
-                "narrow": Out(signed(spec.data_bits)),
-                "wide": Out(signed(spec.wide_bits)),
-            }
-        )
+        super().__init__(lane_signature(spec))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -141,12 +156,18 @@ class VectorLane(wiring.Component):
         z_low, z_high = limits(Z_BITS)
         m.d.sync += z.eq(Mux(fine > z_high, z_high, Mux(fine < z_low, z_low, fine)))
 
-        scaled = Signal(signed(Z_BITS + GAIN_BITS))
-        affine = Signal(signed(Z_BITS + GAIN_BITS + 1))
+        factor = Signal(signed(FACTOR_BITS))
+        gain = self.entry[:GAIN_BITS].as_signed()
+        offset = self.entry[GAIN_BITS:][:OFFSET_BITS].as_signed()
+        m.d.sync += factor.eq(Mux(self.use_entry, gain, self.multiplier))
+        late_offset = delay(m, Mux(self.use_entry, offset, 0), 2, "offset")
+
+        scaled = Signal(signed(Z_BITS + FACTOR_BITS))
+        affine = Signal(signed(Z_BITS + FACTOR_BITS + 1))
         m.submodules.round_shift = round_shift = RoundShift(
             in_bits=len(affine), out_bits=spec.wide_bits
         )
-        m.d.sync += [scaled.eq(z * self.gain), affine.eq(scaled + self.offset)]
+        m.d.sync += [scaled.eq(z * factor), affine.eq(scaled + late_offset)]
         m.d.comb += [round_shift.value.eq(affine), round_shift.shift.eq(self.shift)]
         return round_shift.result
 

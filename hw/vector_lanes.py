@@ -1,17 +1,29 @@
 """All lanes of the vector unit: their values out of a word, and the reductions over them."""
 
+from typing import Any
+
 from amaranth.hdl import Cat, Module, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from moesaic.hw.cell import place
 from moesaic.hw.delay import delay
 from moesaic.hw.reduce import Reduce
-from moesaic.hw.vector_lane import GAIN_BITS, VectorLane
+from moesaic.hw.vector_lane import ENTRY_BITS, VectorLane, lane_signature
 from moesaic.models.accel import AccelSpec
-from moesaic.models.layernorm import OFFSET_BITS
 from moesaic.models.pipeline import RAM_READ, log2
 
-SHARED = ("second", "mean", "scale", "z_shift", "shift", "softmax", "reference")
+SHARED = (
+    "second",
+    "mean",
+    "scale",
+    "z_shift",
+    "use_entry",
+    "multiplier",
+    "shift",
+    "softmax",
+    "reference",
+)
 REDUCED = ("candidate", "square", "upper", "lower", "power")
 
 
@@ -25,25 +37,30 @@ class VectorLanes(wiring.Component):
     Parameters
     ----------
     spec : AccelSpec
+    lane_module : str, optional
+        Place instances of the module of this name, a :class:`VectorLane` that is elaborated once
+        and elsewhere; without it the lanes are submodules.
 
     Members
     -------
     slice, present : ``In``, cycle 0: slice of the word; values from its first on that are real.
     read_data : ``In``, cycle RAM_READ, the word.
-    gains, offsets : ``In``, of all lanes side by side.
+    norm_data : ``In``, cycle Z_AT - 1, entries of all lanes side by side.
     narrow, wide : ``Out``, results side by side, `wide` in whole bytes.
-    second, mean, scale, z_shift, shift, softmax, reference : ``In``
+    second, mean, scale, z_shift, use_entry, multiplier, shift, softmax, reference : ``In``
     candidate, square, upper, lower, power : ``Out``
     """
 
-    def __init__(self, spec: AccelSpec) -> None:
+    def __init__(self, spec: AccelSpec, *, lane_module: str | None = None) -> None:
         self.spec = spec
-        lane = VectorLane(spec)
-        shared = {name: lane.signature.members[name] for name in SHARED}
+        self.lane_module = lane_module
+        self.lane_signature = lane_signature(spec)
+        members = self.lane_signature.members
+        shared = {name: members[name] for name in SHARED}
         self.trees = {
             name: Reduce(
                 lanes=spec.lanes,
-                shape=lane.signature.members[name].shape,
+                shape=members[name].shape,
                 maximum=name == "candidate",
             )
             for name in REDUCED
@@ -53,8 +70,7 @@ class VectorLanes(wiring.Component):
                 "slice": In(max(1, log2(spec.wide_word // spec.lanes))),
                 "present": In(16),
                 "read_data": In(spec.wide_word * 8 * spec.wide_bytes),
-                "gains": In(GAIN_BITS * spec.lanes),
-                "offsets": In(OFFSET_BITS * spec.lanes),
+                "norm_data": In(ENTRY_BITS * spec.lanes),
                 "narrow": Out(spec.lanes * spec.data_bits),
                 "wide": Out(spec.lanes * 8 * spec.wide_bytes),
                 **shared,
@@ -66,9 +82,9 @@ class VectorLanes(wiring.Component):
         m = Module()
         spec = self.spec
         container = 8 * spec.wide_bytes
-        beat = self.read_data.word_select(
-            delay(m, self.slice, RAM_READ, "slice"), spec.lanes * container
-        )
+        beat = Signal(spec.lanes * container)
+        late_slice = delay(m, self.slice, RAM_READ, "slice")
+        m.d.comb += beat.eq(self.read_data.word_select(late_slice, len(beat)))
         real = Signal(spec.lanes)
         m.d.sync += real.eq(Cat(self.present > i for i in range(spec.lanes)))
         real_late = delay(m, real, RAM_READ - 1, "real")
@@ -77,13 +93,12 @@ class VectorLanes(wiring.Component):
             m.submodules[f"tree_{name}"] = tree
             m.d.comb += getattr(self, name).eq(tree.o)
         for i in range(spec.lanes):
-            m.submodules[f"lane_{i}"] = lane = VectorLane(spec)
+            lane = self._lane(m, f"lane_{i}")
             wide = Signal(signed(container), name=f"wide_{i}")
             m.d.comb += [
                 lane.data.eq(beat.word_select(i, container)),
                 lane.real.eq(real_late[i]),
-                lane.gain.eq(self.gains.word_select(i, GAIN_BITS)),
-                lane.offset.eq(self.offsets.word_select(i, OFFSET_BITS)),
+                lane.entry.eq(self.norm_data.word_select(i, ENTRY_BITS)),
                 wide.eq(lane.wide),
                 self.wide.word_select(i, container).eq(wide),
                 self.narrow.word_select(i, spec.data_bits).eq(lane.narrow),
@@ -91,3 +106,9 @@ class VectorLanes(wiring.Component):
                 *(tree.i[i].eq(getattr(lane, name)) for name, tree in self.trees.items()),
             ]
         return m
+
+    def _lane(self, m: Module, name: str) -> Any:
+        if self.lane_module:
+            return place(m, name, self.lane_module, self.lane_signature)
+        m.submodules[name] = lane = VectorLane(self.spec)
+        return lane
