@@ -34,13 +34,14 @@ class VectorMemory:
 
 @dataclass(slots=True, kw_only=True)
 class VectorLog:
-    """What one command did; cycles count from its handshake.
+    """What one command did; cycles count from its handshake, which was `waited` after the last.
 
     `writes` are (buffer, bank, word, sub, narrow values, wide values), `statistics` are (bank, row,
     multiplier, shift), each with its cycle in front.
     """
 
     accepted: int
+    waited: int
     done: list[int] = field(default_factory=list)
     reads: list[int] = field(default_factory=list)
     writes: list[tuple[Any, ...]] = field(default_factory=list)
@@ -123,7 +124,9 @@ def run_vector(
                 record(ctx, cycle)
             handshake = ctx.get(dut.command.valid) and ctx.get(dut.command.ready)
             if handshake:
-                logs.append(VectorLog(accepted=cycle))
+                logs.append(
+                    VectorLog(accepted=cycle, waited=cycle - (logs[-1].accepted if logs else 0))
+                )
                 offered += 1
                 wait = cycle + (gaps[offered] if offered < len(commands) else 0)
             await ctx.tick()

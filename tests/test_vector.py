@@ -7,6 +7,7 @@ import pytest
 
 from moesaic.models.accel import AccelSpec
 from moesaic.models.commands import Buffer, VectorOp
+from moesaic.models.graph import SCORE_FRACTION_BITS
 from moesaic.models.layernorm import Ints, layernorm, reciprocal_field
 from moesaic.models.requant import limits, saturate
 from moesaic.models.scale import scale
@@ -14,7 +15,8 @@ from moesaic.models.softmax import softmax
 from moesaic.models.vector_timing import SETUP, vector_cycles
 from moesaic.sim.vector_bench import VectorLog, VectorMemory, run_vector
 
-WORDS = 64
+WORDS = 128
+PITCH = 8
 NORM_WORDS = 16
 
 
@@ -50,25 +52,24 @@ class Case:
     slice: int = 0
     dest_slice: int = 0
     dest: Buffer = Buffer.VEC
-    spread: float = 1.0
 
 
 def command(spec: AccelSpec, case: Case, rng: np.random.Generator) -> dict[str, int]:
     """Return the fields of a command whose rows fit the memories of :func:`memory`."""
     valid = case.beats * spec.lanes - case.missing
     norm = case.op == VectorOp.LAYERNORM
-    wide = spec.wide_bits
+    out_bits = spec.wide_bits if case.dest == Buffer.RESIDUAL else spec.data_bits
     shift = {
-        VectorOp.LAYERNORM: 20 if case.dest != Buffer.RESIDUAL else 24,
-        VectorOp.SOFTMAX: int(rng.integers(0, 40)),
-        VectorOp.SCALE: int(rng.integers(wide - 2, wide + 14)),
+        VectorOp.LAYERNORM: 33 - out_bits,  # most results fit, some do not
+        VectorOp.SOFTMAX: int(rng.integers(0, 50)),
+        VectorOp.SCALE: int(rng.integers(17, 23)),
     }[case.op]
     return {
         "unit": 4,
         "op": case.op,
         "source": Buffer.SCORE if case.op == VectorOp.SOFTMAX else Buffer.RESIDUAL,
-        "base": int(rng.integers(0, 4)),
-        "pitch": 6,
+        "base": PITCH if case.op == VectorOp.SOFTMAX else int(rng.integers(0, 8)),
+        "pitch": PITCH,
         "token": case.token,
         "tokens": case.tokens,
         "beats": case.beats,
@@ -89,12 +90,11 @@ def command(spec: AccelSpec, case: Case, rng: np.random.Generator) -> dict[str, 
 
 
 def memory(spec: AccelSpec, spread: float, seed: int) -> VectorMemory:
-    """Return scratchpads with values of standard deviation `spread` times 2**10 (or 2**18)."""
+    """Return scratchpads; `spread` is the deviation in powers of two, or of a 32nd of the range."""
     rng = np.random.default_rng(seed)
     shape = (spec.tokens_per_beat, WORDS, spec.wide_word)
-    unit = spread * 2 ** (spec.wide_bits - 6)
 
-    def values() -> Ints:
+    def values(unit: float) -> Ints:
         level = rng.normal(0, unit, (*shape[:2], 1))
         return saturate(
             np.rint(rng.normal(0, unit, shape) + level).astype(np.int64), spec.wide_bits
@@ -103,7 +103,12 @@ def memory(spec: AccelSpec, spread: float, seed: int) -> VectorMemory:
     low, high = limits(16)
     gains = rng.integers(low, high, (NORM_WORDS, spec.lanes), endpoint=True)
     offsets = rng.integers(-(1 << 28), 1 << 28, (NORM_WORDS, spec.lanes))
-    return VectorMemory(score=values(), residual=values(), gain=gains, offset=offsets)
+    return VectorMemory(
+        score=values(spread * 2**SCORE_FRACTION_BITS),
+        residual=values(spread * 2 ** (spec.wide_bits - 6)),
+        gain=gains,
+        offset=offsets,
+    )
 
 
 def expected(
@@ -168,10 +173,22 @@ def expected(
     return writes, statistics
 
 
-def check(spec: AccelSpec, cases: list[Case], *, seed: int, gap: int) -> list[VectorLog]:
+def check(
+    spec: AccelSpec,
+    cases: list[Case],
+    *,
+    seed: int,
+    gap: int = 0,
+    spread: float = 1.0,
+    rising: bool = False,
+) -> None:
     """Run the cases one after another; compare all that was written, and when."""
     rng = np.random.default_rng(seed)
-    pads = memory(spec, cases[0].spread, seed)
+    pads = memory(spec, spread, seed)
+    if rising:
+        banks = spec.tokens_per_beat
+        words = pads.score.reshape(banks, -1, PITCH * spec.wide_word)
+        words.sort(axis=2)
     golden = VectorMemory(
         score=pads.score,
         residual=pads.residual.copy(),
@@ -186,7 +203,8 @@ def check(spec: AccelSpec, cases: list[Case], *, seed: int, gap: int) -> list[Ve
     logs = run_vector(spec, pads, commands, gaps)
     assert len(logs) == len(cases)
 
-    for fields, log in zip(commands, logs, strict=True):
+    ready = 0
+    for fields, log, pause in zip(commands, logs, gaps, strict=True):
         writes, statistics = expected(spec, golden, fields)
         to_wide = fields["dest"] == Buffer.RESIDUAL
         assert [w[1:5] for w in log.writes] == [place for place, _ in writes]
@@ -196,31 +214,80 @@ def check(spec: AccelSpec, cases: list[Case], *, seed: int, gap: int) -> list[Ve
         if to_wide:
             for (_, bank, word, sub), y in writes:
                 golden.residual[bank, word, sub * spec.lanes :][: spec.lanes] = y
-
-        _, done = vector_cycles(spec, VectorOp(fields["op"]), fields["tokens"], fields["beats"])
-        assert log.done == [done]
-        assert log.writes[-1][0] == done
-        assert log.reads[0] == SETUP
-        assert all(s[0] <= done for s in log.statistics)
-    for before, log, pause in zip(logs, logs[1:], gaps[1:], strict=False):
-        ready, _ = vector_cycles(
-            spec,
-            VectorOp(commands[logs.index(before)]["op"]),
-            commands[logs.index(before)]["tokens"],
-            commands[logs.index(before)]["beats"],
-        )
-        assert log.accepted - before.accepted == max(ready, pause)
-    return logs
+        ready = check_cycles(spec, fields, log, first=max(ready, pause))
 
 
-SHAPES = [(1, 1, 0), (1, 5, 1), (2, 2, 3), (5, 1, 2), (9, 3, 0)]
+def check_cycles(spec: AccelSpec, fields: dict[str, int], log: VectorLog, *, first: int) -> int:
+    """Compare a command's cycles with the model's; return when the next may begin."""
+    tokens, beats = fields["tokens"], fields["beats"]
+    ready, done = vector_cycles(spec, VectorOp(fields["op"]), tokens, beats)
+    assert log.waited == first
+    assert log.reads[0] == SETUP
+    assert np.diff(log.reads[: tokens * beats]).tolist() == [1] * (tokens * beats - 1)
+    assert log.done == [done]
+    last = np.arange(done - tokens * beats + 1, done + 1)
+    assert [write[0] for write in log.writes] == last.tolist()
+    assert all(statistic[0] <= done for statistic in log.statistics)
+    return ready
 
 
-@pytest.mark.parametrize("op", list(VectorOp), ids=lambda op: op.name.lower())
-@pytest.mark.parametrize("spec", SPECS, ids=name)
+ANY_OP = pytest.mark.parametrize("op", list(VectorOp), ids=lambda op: op.name.lower())
+ANY_SPEC = pytest.mark.parametrize("spec", SPECS, ids=name)
+
+SHAPES = [(1, 1, 0), (1, 5, 1), (2, 2, 3), (5, 1, 2), (8, 3, 0), (3, 3, 5)]
+
+
+@ANY_OP
+@ANY_SPEC
 def test_rows_of_all_shapes(spec: AccelSpec, op: VectorOp) -> None:
+    cases = [Case(op=op, tokens=t, beats=b, missing=missing) for t, b, missing in SHAPES]
+    check(spec, cases, seed=1)
+
+
+@ANY_OP
+@ANY_SPEC
+def test_places(spec: AccelSpec, op: VectorOp) -> None:
+    """Rows that begin inside a word, at any token, from and to every buffer."""
+    wide = (Buffer.RESIDUAL,) if op == VectorOp.LAYERNORM else ()
+    cases = []
+    for i, dest in enumerate((Buffer.VEC, Buffer.KV, *wide) * 2):
+        place = {"token": 1 + i, "dest_token": 2 * i + 1, "slice": i + 1, "dest_slice": 3 * i + 1}
+        if dest == Buffer.RESIDUAL:
+            place |= {"dest_token": 1 + i, "dest_slice": i + 1}
+        cases.append(Case(op=op, tokens=3, beats=3, missing=2, dest=dest, **place))
+    check(spec, cases, seed=2)
+
+
+@ANY_SPEC
+def test_commands_of_all_kinds_with_gaps(spec: AccelSpec) -> None:
+    rng = np.random.default_rng(3)
     cases = [
-        Case(op=op, tokens=tokens, beats=beats, missing=missing)
-        for tokens, beats, missing in SHAPES
+        Case(
+            op=VectorOp(int(rng.integers(3))),
+            tokens=int(rng.integers(1, 7)),
+            beats=int(rng.integers(1, 5)),
+            missing=int(rng.integers(spec.lanes)),
+            dest=Buffer(int(rng.choice([Buffer.VEC, Buffer.KV]))),
+        )
+        for _ in range(12)
     ]
-    check(spec, cases, seed=1, gap=0)
+    check(spec, cases, seed=3, gap=0)
+    check(spec, cases, seed=4, gap=150)
+
+
+@ANY_OP
+@pytest.mark.parametrize("spread", [0.0, 0.002, 30.0], ids=["level", "narrow", "saturated"])
+@ANY_SPEC
+def test_extreme_values(spec: AccelSpec, op: VectorOp, spread: float) -> None:
+    cases = [
+        Case(op=op, tokens=6, beats=4, missing=3),
+        Case(op=op, tokens=2, beats=1, missing=spec.lanes - 1),
+    ]
+    check(spec, cases, seed=5, spread=spread)
+
+
+@ANY_SPEC
+def test_rising_scores(spec: AccelSpec) -> None:
+    """The maximum of every row grows from beat to beat, and falls from row to row."""
+    case = Case(op=VectorOp.SOFTMAX, tokens=6, beats=6, missing=1)
+    check(spec, [case] * 2, seed=6, spread=4.0, rising=True)
