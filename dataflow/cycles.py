@@ -12,7 +12,7 @@ from moesaic.dataflow.program import Program
 from moesaic.models.accel import AccelSpec
 from moesaic.models.commands import COMMAND_BYTES, UNITS, Buffer, Command, Unit
 from moesaic.models.pipeline import result_latency
-from moesaic.models.timing import vector_cycles
+from moesaic.models.vector_timing import vector_cycles
 
 LONG_AGO = -(1 << 62)
 COUNT_MASK = (1 << 16) - 1

@@ -40,6 +40,8 @@ class Lowering(AttentionLowering, ProductLowering):
         """Return the steps of one image."""
         for node in self.graph.nodes:
             self.lower(node)
+            if node.name in self.places:
+                self.channels[node.name] = self.places[node.name].channels
         self.store_result()
         return self.steps
 

@@ -51,6 +51,7 @@ class AttentionLowering(ProductLowering):
         for place in (*a.score_slots, *a.prob_slots):
             self.scratch.free(place)
         self.places[mix.name] = out
+        self.channels[mix.name] = out.channels
         self.release(scores.q, scores.name)
         self.release(scores.k, scores.name)
         self.release(mix.v, mix.name)

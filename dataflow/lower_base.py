@@ -1,5 +1,8 @@
 """What all lowerings share: places, last uses, steps so far."""
 
+import numpy as np
+from numpy.typing import NDArray
+
 from moesaic.dataflow.scratch import Place, Scratch, ceil_div
 from moesaic.dataflow.steps import Step
 from moesaic.models.accel import AccelSpec
@@ -31,6 +34,7 @@ class LoweringBase:
         self.places: dict[str, Place] = {}
         self.steps: list[Step] = []
         self.notes: list[str] = []
+        self.channels: dict[str, NDArray[np.int64]] = {}
         self.deferred = {node.v for node in graph.nodes if isinstance(node, Mix)}
         self._users: dict[str, list[str]] = {}
         for node in graph.nodes:

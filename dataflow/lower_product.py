@@ -102,6 +102,7 @@ class ProductLowering(LoweringBase):
                 )
             )
         self.places[node.name] = dest
+        self.channels[node.name] = dest.channels
         self.release(node.x, node.name)
         if node.residual:
             self.release(node.residual, node.name)

@@ -81,6 +81,7 @@ def map_graph(graph: Graph, spec: AccelSpec, *, batch: int = 1) -> Program:
         output_addresses=outputs,
         input_place=input_place,
         output_place=output_place,
+        channels=lowering.channels,
         remarks=lowering.notes,
         peak_words={b.name.lower(): words for b, words in lowering.scratch.peak.items()},
     )

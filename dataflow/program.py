@@ -26,7 +26,8 @@ class Program:
 
     `commands` are in order, the block fetches and END among them; `notes` go with them. `image` is
     the memory from address 0 on; the host writes inputs at `input_addresses` (one per image) and
-    finds results at `output_addresses`.
+    finds results at `output_addresses`. `channels` holds, for each node, the position of each
+    channel among a token's values.
     """
 
     spec: AccelSpec
@@ -39,6 +40,7 @@ class Program:
     output_addresses: list[int]
     input_place: Place
     output_place: Place
+    channels: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
     peak_words: dict[str, int] = field(default_factory=dict)
 

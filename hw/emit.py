@@ -30,6 +30,22 @@ PASSES_WITH_BRANCHES = (
 )
 """The same without multiplexers, so that coverage sees every branch of an ``m.If``."""
 
+RESERVED = frozenset(
+    "alias always and assert assign assume automatic before begin bind bit break buf byte case cell "
+    "chandle checker class clocking config const constraint context continue cover cross deassign "
+    "default design disable dist do edge else end enum event expect export extends extern final "
+    "for force forever fork function generate global if iff implements import include initial "
+    "inout input inside instance int integer interface join large let liblist library local logic "
+    "longint macromodule matches medium modport module nand negedge new nor not null or output "
+    "package packed parameter posedge primitive priority program property protected pull0 pull1 "
+    "pure rand randc real realtime ref reg release repeat restrict return sample scalared sequence "
+    "shortint shortreal signed small soft solve specify static string strong strong0 strong1 "
+    "struct super supply0 supply1 sync table tagged task this time tran tri type typedef union "
+    "unique unique0 unsigned until untyped use uwire var vectored virtual void wait wand weak "
+    "while wildcard wire with within wor xnor xor".split()
+)
+"""Words of SystemVerilog that a net might well be called."""
+
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 MEMORY = re.compile(r"^  reg (\[\d+:0\] )?(\w+) \[(\d+):0\];\n(?!  initial begin)", re.MULTILINE)
 
@@ -79,6 +95,19 @@ def to_rtlil(component: Component, *, name: str, ports: Ports | None = None) -> 
     return _elaborate(component, name, ports).text
 
 
+def _plain_nets(text: str) -> str:
+    """Make nets plain identifiers: no dollar signs, no word that SystemVerilog reserves.
+
+    Yosys would otherwise rename a module's ports but not the connections of its instances.
+    """
+
+    def plain(match: re.Match[str]) -> str:
+        name = match[1].replace("$", "_n")
+        return f"\\{name}_" if name in RESERVED else f"\\{name}"
+
+    return re.sub(r"\\(?!\$)([^\s\\]+)", plain, text)
+
+
 def to_verilog(
     component: Component,
     *,
@@ -113,7 +142,7 @@ def to_verilog(
     """
     designs = [_elaborate(component, name, ports)]
     designs += [_elaborate(part, part_name, None) for part_name, part in extra]
-    text = "\n".join(design.text for design in designs)
+    text = _plain_nets("\n".join(design.text for design in designs))
     _refuse_duplicates(re.findall(r"^module \\(\S+)", text, re.MULTILINE))
     modules = {design.name: design for design in designs}
     for design in designs:

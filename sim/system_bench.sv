@@ -123,23 +123,36 @@ module system_bench;
   end
 
   // ---- host -----------------------------------------------------------------------------------
+  // The host drives and looks at falling edges, where everything else holds still.
   task automatic write_register(input logic [7:0] address, input logic [31:0] data);
-    awaddr_l  <= address;
-    wdata_l   <= data;
-    awvalid_l <= 1;
-    wvalid_l  <= 1;
-    do @(posedge clk); while (!awready_l);
-    awvalid_l <= 0;
-    wvalid_l  <= 0;
-    do @(posedge clk); while (!bvalid_l);
+    @(negedge clk);
+    awaddr_l  = address;
+    wdata_l   = data;
+    awvalid_l = 1;
+    wvalid_l  = 1;
+    #1;
+    while (!awready_l) begin
+      @(negedge clk);
+      #1;
+    end
+    @(negedge clk);
+    awvalid_l = 0;
+    wvalid_l  = 0;
+    while (!bvalid_l) @(negedge clk);
   endtask
 
   task automatic read_register(input logic [7:0] address, output logic [31:0] data);
-    araddr_l  <= address;
-    arvalid_l <= 1;
-    do @(posedge clk); while (!arready_l);
-    arvalid_l <= 0;
-    do @(posedge clk); while (!rvalid_l);
+    @(negedge clk);
+    araddr_l  = address;
+    arvalid_l = 1;
+    #1;
+    while (!arready_l) begin
+      @(negedge clk);
+      #1;
+    end
+    @(negedge clk);
+    arvalid_l = 0;
+    while (!rvalid_l) @(negedge clk);
     data = rdata_l;
   endtask
 
@@ -168,7 +181,8 @@ module system_bench;
 
   initial begin
     int runs, fields, latency, seed, result;
-    longint program_address, rate_num, rate_den, limit, first_read, first_write;
+    longint program_address, rate_num, rate_den, limit, waited;
+    longint unsigned first_read, first_write;
     real stall;
     string name, image, dump_file, prefix;
     logic [31:0] low, high;
@@ -197,9 +211,11 @@ module system_bench;
       write_register(8'h14, program_address[63:32]);
       write_register(8'h00, 1);
       hang = 0;
+      waited = 0;
       while (!interrupt && !hang) begin
-        @(posedge clk);
-        hang = quiet > quiet_limit || cycle > limit;
+        @(negedge clk);
+        hang = !interrupt && (waited > quiet_limit && !running || quiet > quiet_limit || cycle > limit);
+        waited++;
       end
       if (hang) report_hang();
       read_register(8'h18, low);

@@ -1,0 +1,188 @@
+"""Runs programs on the accelerator's RTL with the standard memory: builds, feeds, reads the logs."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from moesaic.dataflow.mapper import input_bytes, read_output
+from moesaic.dataflow.program import Program
+from moesaic.hw.top import top_verilog
+from moesaic.models.accel import AccelSpec
+from moesaic.models.commands import UNITS, Unit
+from moesaic.models.graph import Ints
+from moesaic.sim.build import build
+from moesaic.sim.run import SimulationResult, run_cocotb
+
+SOURCES = Path(__file__).parent
+FILES = ("system_bench.sv", "axi_memory.sv", "memory.cpp", "monitor.cpp")
+TOP = "system_bench"
+QUIET = 100_000
+U32 = np.dtype("<u4")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunLog:
+    """What one run did.
+
+    `accepted` and `done` hold, for each unit, the cycle of each of its commands. `array`, `vector`,
+    `rowstat` and `load` are records of what was written, in order; `memory` is what was left.
+    """
+
+    cycles: int
+    hang: bool
+    read_bytes: int
+    write_bytes: int
+    accepted: dict[Unit, NDArray[np.int64]]
+    done: dict[Unit, NDArray[np.int64]]
+    array: NDArray[Any]
+    vector: NDArray[Any]
+    rowstat: NDArray[Any]
+    load: NDArray[Any]
+    memory: NDArray[np.uint8]
+
+
+class HangError(RuntimeError):
+    """A run made no progress; the message says which unit waits for what."""
+
+
+def build_system(spec: AccelSpec, *, waves: str | None = None, verilog: str | None = None) -> Path:
+    """Build the simulation of one accelerator, or take it from the cache.
+
+    `verilog` replaces the accelerator's own, for planted faults.
+    """
+    sources = {name: (SOURCES / name).read_text() for name in FILES}
+    sources["moesaic_top.sv"] = top_verilog(spec) if verilog is None else verilog
+    tokens, container = spec.tokens_per_beat, 8 * spec.wide_bytes
+    defines = {
+        "BUS_BYTES": spec.bus_bytes,
+        "NARROW": tokens * spec.columns * spec.data_bits,
+        "WIDE": tokens * spec.columns * container,
+        "VECTOR_NARROW": spec.lanes * spec.data_bits,
+        "VECTOR_WIDE": spec.lanes * container,
+    }
+    return build(sources, top=TOP, defines=defines, waves=waves)
+
+
+def simulate(
+    program: Program,
+    inputs: Sequence[Sequence[Ints]],
+    run_dir: Path,
+    *,
+    stall: float = 0.0,
+    seed: int = 1,
+    waves_file: Path | None = None,
+    verilog: str | None = None,
+    limit: int = 1_000_000_000,
+) -> tuple[list[RunLog], SimulationResult]:
+    """Run a program once for each batch of input matrices, one after another without a reset.
+
+    Parameters
+    ----------
+    program : Program
+    inputs : sequence of batches
+        Each batch holds as many input matrices (tokens, channels) as the program takes.
+    run_dir : Path
+        Where images, dumps and logs are written.
+    stall, seed : float, int
+        Chance and seed of random stalls on every AXI channel.
+    waves_file : Path, optional
+        Ends in ``.vcd`` or ``.fst``.
+    limit : int
+        Cycles after which a run counts as hanging.
+
+    Raises
+    ------
+    HangError
+        If a run made no progress for QUIET cycles.
+    """
+    spec = program.spec
+    waves = waves_file.suffix[1:] if waves_file else None
+    binary = build_system(spec, waves=waves, verilog=verilog)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    rate = spec.memory.rate
+    lines = []
+    for i, batch in enumerate(inputs):
+        image = program.image.copy()
+        for address, x in zip(program.input_addresses, batch, strict=True):
+            data = input_bytes(program, x)
+            image[address : address + len(data)] = data
+        image.tofile(run_dir / f"image{i}.bin")
+        lines.append(
+            f"image{i}.bin dump{i}.bin {program.program_address} {spec.memory.latency} "
+            f"{rate.numerator} {rate.denominator} {stall} {seed + i} {limit}"
+        )
+    (run_dir / "runs.txt").write_text("\n".join(lines) + "\n")
+    result = run_cocotb(
+        binary,
+        top=TOP,
+        test_module="moesaic.sim.cocotb_wait",
+        run_dir=run_dir,
+        plusargs=("+runs=runs.txt", "+logs=log_", f"+quiet={QUIET}"),
+        waves_file=waves_file,
+    )
+    hang = re.findall(r"HANG (.*)", result.log)
+    if hang:
+        raise HangError("; ".join(hang))
+    return _read_logs(program, run_dir, len(inputs)), result
+
+
+def outputs(program: Program, log: RunLog) -> list[Ints]:
+    """Return the results that a run left in memory, one per image of the batch."""
+    return [read_output(program, log.memory, i) for i in range(len(program.output_addresses))]
+
+
+def _read_logs(program: Program, run_dir: Path, count: int) -> list[RunLog]:
+    spec = program.spec
+    tokens, container = spec.tokens_per_beat, spec.wide_bytes
+
+    def records(name: str, words: Sequence[str], *parts: tuple[str, Any, tuple[int, ...]]) -> Any:
+        kind = np.dtype([("run", U32), *((word, U32) for word in words), *parts])
+        return np.fromfile(run_dir / f"log_{name}.bin", dtype=kind)
+
+    narrow, wide = f"<i{spec.data_bytes}", f"<i{container}"
+    array_shape = (tokens, spec.columns)
+    runs = np.fromfile(run_dir / "log_runs.bin", dtype=U32).reshape(-1, 7).astype(np.int64)
+    events = records("events", ("kind", "unit", "low", "high"))
+    logs = {
+        "array": records(
+            "array",
+            ("valid", "dest", "word", "slice"),
+            ("narrow", narrow, array_shape),
+            ("wide", wide, array_shape),
+        ),
+        "vector": records(
+            "vector",
+            ("buffer", "bank", "word", "sub"),
+            ("narrow", narrow, (spec.lanes,)),
+            ("wide", wide, (spec.lanes,)),
+        ),
+        "rowstat": records("rowstat", ("bank", "row", "multiplier", "shift")),
+        "load": records("load", ("buffer", "line"), ("data", np.uint8, (spec.bus_bytes,))),
+    }
+    cycle = events["low"].astype(np.int64) | (events["high"].astype(np.int64) << 32)
+    out = []
+    for i in range(count):
+        mine = events["run"] == i
+        by_kind = [
+            {unit: cycle[mine & (events["kind"] == kind) & (events["unit"] == unit)] for unit in UNITS}
+            for kind in (0, 1)
+        ]
+        row = runs[i]
+        out.append(
+            RunLog(
+                hang=bool(row[0]),
+                cycles=int(row[1] | row[2] << 32),
+                read_bytes=int(row[3] | row[4] << 32),
+                write_bytes=int(row[5] | row[6] << 32),
+                accepted=by_kind[0],
+                done=by_kind[1],
+                memory=np.fromfile(run_dir / f"dump{i}.bin", dtype=np.uint8),
+                **{name: log[log["run"] == i] for name, log in logs.items()},
+            )
+        )
+    return out
