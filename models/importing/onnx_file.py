@@ -10,7 +10,7 @@ from onnx import TensorProto, helper
 
 from moesaic.models.errors import InputError
 from moesaic.models.importing.onnx_ops import array_of, lower
-from moesaic.models.importing.program import Array, Emitter, Program, check_input
+from moesaic.models.importing.program import Array, Emitter, Program, check_input, check_weights
 
 FILE_LIMIT = 1 << 30
 OPSETS = (13, 23)
@@ -35,6 +35,7 @@ def read_onnx(path: Path) -> Program:
     constants = {t.name: _tensor(t, path.parent) for t in graph.initializer}
     if graph.sparse_initializer:
         raise InputError("sparse initializers are not supported")
+    check_weights(constants)
     emitter = Emitter(constants)
     inputs = [value for value in graph.input if value.name not in constants]
     _check_count("inputs", [value.name for value in inputs])

@@ -1,6 +1,6 @@
 """The one small operator list that every file format is brought to, and the tool that writes it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -100,8 +100,8 @@ def check_input(name: str, shape: Sequence[int | None], allowed: int = 1 << 24) 
     return tuple(fixed)
 
 
-def check_constants(constants: Iterable[tuple[str, Array]]) -> None:
+def check_weights(weights: dict[str, Array]) -> None:
     """Refuse NaN and infinity in weights; single numbers may be infinite (masks are made so)."""
-    for name, value in constants:
+    for name, value in weights.items():
         if value.size > 1 and value.dtype.kind == "f" and not np.isfinite(value).all():
             raise InputError(f"weight {name!r:.80} must be finite, but holds NaN or infinity")

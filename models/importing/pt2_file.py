@@ -19,6 +19,7 @@ from moesaic.models.importing.program import (
     Emitter,
     Program,
     check_input,
+    check_weights,
 )
 from moesaic.models.importing.pt2_calls import DTYPES, Call, Ref
 from moesaic.models.importing.pt2_ops import OPERATORS
@@ -50,6 +51,8 @@ def read_pt2(path: Path) -> Program:
 def _root(archive: zipfile.ZipFile) -> str:
     """Return the folder of the archive, and refuse other kinds of torch files by name."""
     names = archive.namelist()
+    if min((item.header_offset for item in archive.infolist()), default=1):
+        raise InputError("is damaged or truncated: it is no whole archive")
     found = [name.removesuffix(MODEL) for name in names if name.endswith(f"/{MODEL}")]
     if len(found) == 1:
         return found[0]
@@ -135,6 +138,7 @@ def _program(module: dict[str, Any], archive: zipfile.ZipFile, root: str) -> Pro
         if len(names) != 1 or not isinstance(names[0], str):
             raise InputError(f"must have exactly one tensor of {what}, not {names!r:.80}")
     shape = _input_shape(inputs[0], graph["tensor_values"][inputs[0]])
+    check_weights(constants)
     emitter = Emitter(constants)
     for node in graph["nodes"]:
         _lower(emitter, node)
