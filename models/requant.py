@@ -26,11 +26,11 @@ def saturate(x: Ints, bits: int) -> Ints:
 
 
 def round_shift(x: Ints, shift: ArrayLike) -> Ints:
-    """Divide by ``2**shift`` and round half to even; `shift` (0..62) broadcasts against `x`."""
+    """Divide by ``2**shift`` and round half to even; `shift` (0..63) broadcasts against `x`."""
     s = np.asarray(shift, dtype=np.int64)
     quotient = x >> s
     remainder = x - (quotient << s)
-    half = (np.int64(1) << s) >> 1
+    half = np.where(s > 0, np.int64(1) << np.maximum(s - 1, 0), 0)
     up = (remainder > half) | ((remainder == half) & (quotient & 1 == 1))
     return quotient + (up & (s > 0))
 
