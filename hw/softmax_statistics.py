@@ -64,7 +64,6 @@ class SoftmaxStatistics(wiring.Component):
 
         # Cycle 1: running maximum.
         keep = ~self.first & (self.maximum > self.largest)
-        first = delay(m, self.first, 1, "first")
         with m.If(~keep):
             m.d.sync += self.maximum.eq(self.largest)
 
@@ -83,7 +82,7 @@ class SoftmaxStatistics(wiring.Component):
         limit = (1 << GROW_BITS) - 1
         m.d.sync += [
             before.eq(ceiling),
-            grow.eq(Mux(first, 0, Mux(grown[GROW_BITS:].any(), limit, grown))),
+            grow.eq(Mux(grown[GROW_BITS:].any(), limit, grown)),
             self.reference.eq(
                 Mux(
                     self.second,
@@ -93,7 +92,7 @@ class SoftmaxStatistics(wiring.Component):
             ),
         ]
 
-        # With the sum of the beat's powers: rescale and add.
+        # With the sum of the beat's powers: rescale and add; a row's first beat begins at zero.
         late = delay(m, grow, POWER_LATENCY + tree_latency(spec), "grow")
         rescaled = Signal(total_bits(spec))
         m.d.comb += rescaled.eq(Mux(self.first_sum, 0, self.total >> late))

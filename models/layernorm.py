@@ -76,17 +76,21 @@ def row_moments(x: Ints, *, epsilon: int, wide_bits: int) -> RowMoments:
     drop = RECIPROCAL_BITS - 1 + MAX_VALID_LOG2 - fraction
     mean = (((total << (MAX_VALID_LOG2 - k)) * reciprocal) + (1 << (drop - 1))) >> drop
 
+    scale, shift = norm_scale(variance, n, wide_bits)
+    return RowMoments(mean=mean, scale=scale, shift=shift)
+
+
+def norm_scale(variance: Ints, n: int, wide_bits: int) -> tuple[Ints, Ints]:
+    """Return scale (17 bits) and shift of rows of `n` values: n over the root of `variance`."""
+    k = (n - 1).bit_length()
     root, exponent = inverse_root(variance)
     product = root * (n << (MAX_VALID_LOG2 - k))
     excess = RESULT_BITS + MAX_VALID_LOG2 - SCALE_BITS  # bits of the largest product beyond scale
     spare = excess - 1 + (product >> (SCALE_BITS + excess - 1) > 0)
     scale = (product + (np.int64(1) << (spare - 1))) >> spare
-    shift = RESULT_BITS + MAX_VALID_LOG2 + fraction + cut - Z_FRACTION_BITS + exponent - spare - k
-    return RowMoments(
-        mean=mean,
-        scale=np.minimum(scale, (1 << SCALE_BITS) - 1),
-        shift=np.maximum(shift, 0),
-    )
+    bits = RESULT_BITS + MAX_VALID_LOG2 + mean_fraction(wide_bits) + cut_bits(wide_bits)
+    shift = bits - Z_FRACTION_BITS + exponent - spare - k
+    return np.minimum(scale, (1 << SCALE_BITS) - 1), np.maximum(shift, 0)
 
 
 def layernorm(

@@ -11,26 +11,30 @@ Ints = NDArray[np.int64]
 
 
 def run_pipeline(
-    dut: Component, inputs: Mapping[str, Sequence[int] | Ints], *, outputs: Sequence[str]
+    dut: Component,
+    inputs: Mapping[str, Sequence[int] | Ints],
+    *,
+    outputs: Sequence[str],
+    latency: int | None = None,
 ) -> tuple[Ints, ...]:
     """Feed `inputs`, given by member name, in consecutive cycles.
 
     Returns
     -------
     tuple of Ints
-        Each of `outputs` in the cycles ``dut.LATENCY`` after each input.
+        Each of `outputs` in the cycles `latency` (``dut.LATENCY``) after each input.
     """
     columns = [(getattr(dut, name), np.asarray(value).tolist()) for name, value in inputs.items()]
     length = len(columns[0][1])
-    latency = dut.LATENCY
+    wait = dut.LATENCY if latency is None else latency
     collected: list[tuple[int, ...]] = []
 
     async def drive(ctx: SimulatorContext) -> None:
-        for cycle in range(length + latency):
+        for cycle in range(length + wait):
             if cycle < length:
                 for signal, values in columns:
                     ctx.set(signal, values[cycle])
-            if cycle >= latency:
+            if cycle >= wait:
                 collected.append(tuple(ctx.get(getattr(dut, name)) for name in outputs))
             await ctx.tick()
 

@@ -1,10 +1,13 @@
 """hw.vector against the models: every value, every address, every cycle."""
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
+from moesaic.hw.emit import to_verilog
+from moesaic.hw.vector import Vector
 from moesaic.models.accel import AccelSpec
 from moesaic.models.commands import Buffer, VectorOp
 from moesaic.models.graph import SCORE_FRACTION_BITS
@@ -291,3 +294,10 @@ def test_rising_scores(spec: AccelSpec) -> None:
     """The maximum of every row grows from beat to beat, and falls from row to row."""
     case = Case(op=VectorOp.SOFTMAX, tokens=6, beats=6, missing=1)
     check(spec, [case] * 2, seed=6, spread=4.0, rising=True)
+
+
+def test_placed_lanes_are_one_module() -> None:
+    vector = Vector(SPECS[0], lane_module="moesaic_vector_lane")
+    text = to_verilog(vector, name="moesaic_vector", extra=vector.cells)
+    assert len(re.findall(r"^module moesaic_vector_lane\(", text, re.MULTILINE)) == 1
+    assert len(re.findall(r"^  moesaic_vector_lane \w+ \(", text, re.MULTILINE)) == 4
