@@ -12,7 +12,8 @@
 // Plusargs: +latency=N +read_latency=N +write_latency=N +rate_num=N +rate_den=N +stall=0.5 +seed=N
 // +image=FILE (raw bytes from address 0) +memory_bytes=N (grow to this size) +dump=FILE (at the
 // end). Settings that `configure` changes take effect in reset.
-// Beyond the memory's end, reads give zeros and DECERR, and writes DECERR.
+// Beyond the memory's end, reads give zeros, writes nothing, and both DECERR; SLVERR for a beat
+// that lies across the end.
 
 /* verilator lint_off BLKSEQ */
 module axi_memory #(
@@ -67,7 +68,7 @@ module axi_memory #(
     input bit [511:0] data
   );
 
-  localparam logic [1:0] OKAY = 2'b00, DECERR = 2'b11;
+  localparam logic [1:0] OKAY = 2'b00;
   localparam int POINTER_BITS = $clog2(DEPTH);
   localparam longint ALIGN = ~longint'(BUS_BYTES - 1);
 
@@ -182,14 +183,15 @@ module axi_memory #(
       r_credit = refill(r_credit);
       if (!rvalid || rready) begin
         automatic int head = int'(r_head[POINTER_BITS-1:0]);
-        if (r_head != r_tail && r_time[head] <= next && r_credit >= price && !stalled(r_random)) begin
-          automatic int failed = mem_read_beat(r_address[head], BUS_BYTES, r_data);
+        automatic logic due = r_head != r_tail && r_time[head] <= next;
+        if (due && r_credit >= price && !stalled(r_random)) begin
+          automatic int response = mem_read_beat(r_address[head], BUS_BYTES, r_data);
           automatic logic last = r_beat == int'(r_len[head]);
           r_credit -= price;
           r_address[head] += longint'(BUS_BYTES);
           rvalid     <= 1'b1;
           rdata      <= r_data[8*BUS_BYTES-1:0];
-          rresp      <= failed != 0 ? DECERR : OKAY;
+          rresp      <= response[1:0];
           rlast      <= last;
           rid        <= r_id[head];
           read_bytes <= read_bytes + longint'(BUS_BYTES);
@@ -231,8 +233,9 @@ module axi_memory #(
       end
       if (wvalid && wready) begin
         automatic int head = int'(w_head[POINTER_BITS-1:0]);
-        if (mem_write_beat(w_address[head], BUS_BYTES, longint'(wstrb), 512'(wdata)) != 0)
-          b_resp[head] = DECERR;
+        automatic int response = mem_write_beat(w_address[head], BUS_BYTES, longint'(wstrb),
+                                                512'(wdata));
+        if (response != 0) b_resp[head] = response[1:0];
         w_address[head] += longint'(BUS_BYTES);
         accepted++;
         write_bytes <= write_bytes + longint'($countones(wstrb));

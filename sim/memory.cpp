@@ -12,9 +12,11 @@ namespace {
 std::vector<uint8_t> bytes;
 const int kMaxBeatBytes = 64;
 
-bool in_range(uint64_t address, int beat_bytes) {
-  return beat_bytes <= kMaxBeatBytes && address <= bytes.size() &&
-         bytes.size() - address >= static_cast<uint64_t>(beat_bytes);
+const int kOkay = 0, kSlverr = 2, kDecerr = 3;  // as AXI's responses
+
+int respond(uint64_t address, int beat_bytes) {
+  if (beat_bytes > kMaxBeatBytes || address >= bytes.size()) return kDecerr;
+  return bytes.size() - address < static_cast<uint64_t>(beat_bytes) ? kSlverr : kOkay;
 }
 
 }  // namespace
@@ -47,29 +49,33 @@ int mem_dump(const char* file) {
   return (std::fclose(out) != 0 || put != bytes.size()) ? 1 : 0;
 }
 
-// Read one beat. Returns 1 where it lies outside of the memory; the data is zero then.
+// Read one beat. Returns AXI's response: DECERR where the beat lies outside of the memory, SLVERR
+// where its end does; the data is zero then.
 int mem_read_beat(long long address, int beat_bytes, svBitVecVal* data) {
-  if (!in_range(static_cast<uint64_t>(address), beat_bytes)) {
+  const int response = respond(static_cast<uint64_t>(address), beat_bytes);
+  if (response != kOkay) {
     std::memset(data, 0, kMaxBeatBytes);
-    return 1;
+    return response;
   }
   std::memcpy(data, bytes.data() + address, static_cast<size_t>(beat_bytes));
-  return 0;
+  return kOkay;
 }
 
-// Write the bytes of one beat that `strobe` names. Returns 1 where it lies outside of the memory.
+// Write the bytes of one beat that `strobe` names. Returns AXI's response as for reads; nothing is
+// written where it is an error.
 int mem_write_beat(long long address, int beat_bytes, long long strobe, const svBitVecVal* data) {
-  if (!in_range(static_cast<uint64_t>(address), beat_bytes)) return 1;
+  const int response = respond(static_cast<uint64_t>(address), beat_bytes);
+  if (response != kOkay) return response;
   const uint8_t* from = reinterpret_cast<const uint8_t*>(data);
   const uint64_t all = ~uint64_t{0} >> (kMaxBeatBytes - beat_bytes);
   if ((static_cast<uint64_t>(strobe) & all) == all) {
     std::memcpy(bytes.data() + address, from, static_cast<size_t>(beat_bytes));
-    return 0;
+    return kOkay;
   }
   for (int i = 0; i < beat_bytes; ++i) {
     if (strobe >> i & 1) bytes[static_cast<size_t>(address) + i] = from[i];
   }
-  return 0;
+  return kOkay;
 }
 
 }

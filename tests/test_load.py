@@ -12,6 +12,7 @@ from moesaic.models.commands import Command, Unit
 from moesaic.sim.dma_bench import Program, run_dma
 from moesaic.sim.dma_programs import SIZES, dma_spec, expected_writes, random_program
 
+SLVERR, DECERR = 0b10, 0b11
 SMOOTH = [(seed, 0.0) for seed in range(24)]
 STALLING = [(seed, stall) for stall in (0.5, 0.9) for seed in range(100, 105)]
 
@@ -49,13 +50,15 @@ def test_rtl_is_exact(size: tuple[int, int, int], tmp_path: Path) -> None:
 
 def test_first_error_response_stays(tmp_path: Path) -> None:
     spec = dma_spec(8, 4, 256)
-    image = np.arange(64, dtype=np.uint8)
-    loads = [(0, load(address=0)), (0, load(address=64)), (0, load(address=8))]
+    image = np.arange(68, dtype=np.uint8)  # the beat at 64 lies across the end
+    loads = [(0, load(address=address)) for address in (0, 64, 72, 8)]
     program = Program(loads=loads, image=image, memory=MemorySpec())
     (got,) = run_dma(spec, [program], tmp_path)
-    assert got.load_error == 0b11  # DECERR
-    beats = [bytes(range(8)), bytes(8), bytes(range(8, 16))]
+    assert got.load_error == SLVERR
+    beats = [bytes(range(8)), bytes(8), bytes(8), bytes(range(8, 16))]
     assert [beat for _, _, beat in got.writes] == beats
+    (got,) = run_dma(spec, [replace(program, loads=loads[2:])], tmp_path)
+    assert got.load_error == DECERR
 
 
 def test_one_beat_takes_the_latency_and_two_cycles() -> None:

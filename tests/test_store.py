@@ -12,6 +12,7 @@ from moesaic.models.commands import Command, Unit
 from moesaic.sim.dma_bench import Program, run_dma
 from moesaic.sim.dma_programs import SIZES, dma_spec, expected_memory, random_program
 
+SLVERR, DECERR = 0b10, 0b11
 SMOOTH = [(seed, 0.0) for seed in range(24)]
 STALLING = [(seed, stall) for stall in (0.5, 0.9) for seed in range(100, 105)]
 
@@ -60,12 +61,15 @@ def test_loads_and_stores_do_not_disturb_each_other(tmp_path: Path) -> None:
 
 def test_first_error_response_stays(tmp_path: Path) -> None:
     spec = dma_spec(8, 4, 256)
-    stores = [(0, store(address=address)) for address in (0, 64, 8)]
-    program = Program(stores=stores, image=np.zeros(64, dtype=np.uint8), memory=MemorySpec())
+    image = np.zeros(68, dtype=np.uint8)  # the beat at 64 lies across the end
+    stores = [(0, store(address=address)) for address in (0, 64, 72, 8)]
+    program = Program(stores=stores, image=image, memory=MemorySpec())
     (got,) = run_dma(spec, [program], tmp_path)
-    inside = replace(program, stores=[stores[0], stores[2]])
-    assert got.store_error == 0b11  # DECERR
+    assert got.store_error == SLVERR
+    inside = replace(program, stores=[stores[0], stores[3]])
     np.testing.assert_array_equal(got.memory, expected_memory(inside, spec.bus_bytes))
+    (got,) = run_dma(spec, [replace(program, stores=stores[2:])], tmp_path)
+    assert got.store_error == DECERR
 
 
 def test_one_beat_takes_the_latency_and_seven_cycles() -> None:
