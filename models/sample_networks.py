@@ -94,8 +94,11 @@ def sample_network(
     depth: int = 1,
     classes: int = 5,
     nm: NM | None = None,
+    tokens: int = 10,
 ) -> Network:
-    """Return a network of 9 patches of 2 by 2 pixels, or of 10 tokens where it is ``postnorm``.
+    """Return a network of `tokens` tokens; all but the class token are patches of 2 by 2 pixels.
+
+    ``pooled`` has no class token and so one token less; ``postnorm`` takes embeddings.
 
     ``prenorm`` has a class token and a norm of it alone, ``selected`` a norm of all tokens and a
     selection; ``pooled`` averages the patches before its norm; ``postnorm`` is like BERT. With `nm`
@@ -103,13 +106,17 @@ def sample_network(
     """
     if form not in FORMS:
         raise ValueError(f"form must be one of {', '.join(FORMS)}, not {form!r}")
+    if tokens < (1 if form == "postnorm" else 2):
+        raise ValueError(f"tokens must be at least 2, or 1 for postnorm, not {tokens}")
     net = _Builder(seed, dim, heads, mlp, nm)
+    last = tokens - 1
     if form == "postnorm":
-        x = net.append(Image(name="image", channels=1, height=10, width=dim, patch=0))
+        x = net.append(Image(name="image", channels=1, height=tokens, width=dim, patch=0))
     else:
-        x = net.append(Image(name="image", channels=1, height=6, width=6, patch=2))
+        sides = (6, 6) if last == 9 else (2 * last, 2)  # noqa: PLR2004
+        x = net.append(Image(name="image", channels=1, height=sides[0], width=sides[1], patch=2))
         x = net.linear("patches", x, 4, dim)
-    tokens = 9 if form == "pooled" else 10
+    tokens = last if form == "pooled" else tokens
     x = net.append(Embed(name="embed", x=x, table=net.normal(tokens, dim, deviation=0.5)))
     if form == "postnorm":
         x = net.norm("norm0", x)
@@ -117,13 +124,13 @@ def sample_network(
         x = (net.postnorm if form == "postnorm" else net.prenorm)(f"block{block}", x)
     match form:
         case "prenorm":
-            x = net.norm("norm", x, token=9)
+            x = net.norm("norm", x, token=last)
         case "pooled":
-            x = net.norm("norm", net.append(MeanPool(name="pool", x=x, tokens=9)))
+            x = net.norm("norm", net.append(MeanPool(name="pool", x=x, tokens=last)))
         case "selected":
-            x = net.append(Select(name="class", x=net.norm("norm", x), token=9))
+            x = net.append(Select(name="class", x=net.norm("norm", x), token=last))
         case "postnorm":
-            x = net.append(Select(name="class", x=x, token=9))
+            x = net.append(Select(name="class", x=x, token=last))
     net.linear("head", x, dim, classes)
     return Network(name=form, layers=tuple(net.layers))
 

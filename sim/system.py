@@ -68,30 +68,36 @@ def build_system(spec: AccelSpec, *, waves: str | None = None, verilog: str | No
     return build(sources, top=TOP, defines=defines, waves=waves)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One run: a program, as many input matrices as its batch has images, and the stalls."""
+
+    program: Program
+    inputs: Sequence[Ints]
+    stall: float = 0.0
+    seed: int = 1
+
+
 def simulate(
-    program: Program,
-    inputs: Sequence[Sequence[Ints]],
+    jobs: Sequence[Job],
     run_dir: Path,
     *,
-    stall: float = 0.0,
-    seed: int = 1,
     waves_file: Path | None = None,
     verilog: str | None = None,
     limit: int = 1_000_000_000,
 ) -> tuple[list[RunLog], SimulationResult]:
-    """Run a program once for each batch of input matrices, one after another without a reset.
+    """Run programs of one accelerator one after another, without a reset in between.
 
     Parameters
     ----------
-    program : Program
-    inputs : sequence of batches
-        Each batch holds as many input matrices (tokens, channels) as the program takes.
+    jobs : sequence of Job
+        All of the same accelerator.
     run_dir : Path
         Where images, dumps and logs are written.
-    stall, seed : float, int
-        Chance and seed of random stalls on every AXI channel.
     waves_file : Path, optional
         Ends in ``.vcd`` or ``.fst``.
+    verilog : str, optional
+        In place of the accelerator's own, for planted faults.
     limit : int
         Cycles after which a run counts as hanging.
 
@@ -100,21 +106,21 @@ def simulate(
     HangError
         If a run made no progress for QUIET cycles.
     """
-    spec = program.spec
     waves = waves_file.suffix[1:] if waves_file else None
-    binary = build_system(spec, waves=waves, verilog=verilog)
+    binary = build_system(jobs[0].program.spec, waves=waves, verilog=verilog)
     run_dir.mkdir(parents=True, exist_ok=True)
-    rate = spec.memory.rate
     lines = []
-    for i, batch in enumerate(inputs):
+    for i, job in enumerate(jobs):
+        program = job.program
+        memory, rate = program.spec.memory, program.spec.memory.rate
         image = program.image.copy()
-        for address, x in zip(program.input_addresses, batch, strict=True):
+        for address, x in zip(program.input_addresses, job.inputs, strict=True):
             data = input_bytes(program, x)
             image[address : address + len(data)] = data
         image.tofile(run_dir / f"image{i}.bin")
         lines.append(
-            f"image{i}.bin dump{i}.bin {program.program_address} {spec.memory.latency} "
-            f"{rate.numerator} {rate.denominator} {stall} {seed + i} {limit}"
+            f"image{i}.bin dump{i}.bin {program.program_address} {memory.latency} "
+            f"{rate.numerator} {rate.denominator} {job.stall} {job.seed} {limit}"
         )
     (run_dir / "runs.txt").write_text("\n".join(lines) + "\n")
     result = run_cocotb(
@@ -125,10 +131,10 @@ def simulate(
         plusargs=("+runs=runs.txt", "+logs=log_", f"+quiet={QUIET}"),
         waves_file=waves_file,
     )
-    hang = re.findall(r"HANG (.*)", result.log)
+    hang = [" ".join(line.split()) for line in re.findall(r"HANG (.*)", result.log)]
     if hang:
         raise HangError("; ".join(hang))
-    return _read_logs(program, run_dir, len(inputs)), result
+    return _read_logs(jobs[0].program.spec, run_dir, len(jobs)), result
 
 
 def outputs(program: Program, log: RunLog) -> list[Ints]:
@@ -136,8 +142,7 @@ def outputs(program: Program, log: RunLog) -> list[Ints]:
     return [read_output(program, log.memory, i) for i in range(len(program.output_addresses))]
 
 
-def _read_logs(program: Program, run_dir: Path, count: int) -> list[RunLog]:
-    spec = program.spec
+def _read_logs(spec: AccelSpec, run_dir: Path, count: int) -> list[RunLog]:
     tokens, container = spec.tokens_per_beat, spec.wide_bytes
 
     def records(name: str, words: Sequence[str], *parts: tuple[str, Any, tuple[int, ...]]) -> Any:
