@@ -1,6 +1,6 @@
 """The AXI4-Lite slave: start, status, program address, counters, interrupt."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -77,8 +77,6 @@ class Registers(wiring.Component):
             m.d.sync += [
                 count.eq(count + self.unit_busy[i]) for i, count in enumerate(busy)
             ]
-        with m.If(self.finish):
-            m.d.sync += done.eq(1)
         m.d.comb += self.interrupt.eq(done & enable)
 
         values = {
@@ -102,13 +100,16 @@ class Registers(wiring.Component):
             with m.Switch(axi.awaddr[2:]):
                 with m.Case(Register.CONTROL >> 2):
                     m.d.comb += self.start.eq(axi.wdata[0] & ~self.running)
-                    m.d.sync += done.eq(Mux(axi.wdata[1], 0, done))
+                    with m.If(axi.wdata[1]):
+                        m.d.sync += done.eq(0)
                 with m.Case(Register.INTERRUPT >> 2):
                     m.d.sync += enable.eq(axi.wdata[0])
                 with m.Case(Register.PROGRAM_LOW >> 2):
                     m.d.sync += self.program[:32].eq(axi.wdata)
                 with m.Case(Register.PROGRAM_HIGH >> 2):
                     m.d.sync += self.program[32:].eq(axi.wdata)
+        with m.If(self.finish):  # a run that ends is not cleared by what the host writes meanwhile
+            m.d.sync += done.eq(1)
 
         with m.If(axi.rready):
             m.d.sync += axi.rvalid.eq(0)
