@@ -147,13 +147,13 @@ class Memories(wiring.Component):
 
     def _residual_address(self, m: Module) -> Value:
         """The array, the vector unit and the store read the residual at different times."""
-        address = Signal(24)
+        address, vector = Signal(24), self.vector_read
         store_word = self.store.line >> self.shapes[Buffer.RESIDUAL].beats_log2
         m.d.comb += address.eq(
             Mux(
                 self.residual_en,
                 self.residual_word,
-                Mux(self.vector_read.en, self.vector_read.word, store_word),
+                Mux(vector.en & vector.buffer, vector.word, store_word),
             )
         )
         return address
