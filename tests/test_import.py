@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from moesaic.models.errors import InputError
 from moesaic.models.float_run import run_float
 from moesaic.models.importer import import_model
 from moesaic.models.network import Attention, Gelu, Linear, Network
@@ -117,8 +118,15 @@ def test_newer_exporter(variant: str, tmp_path: Path) -> None:
     assert_equal(import_model(export_as("onnx18", model, x, tmp_path)), model, x)
 
 
-@pytest.mark.parametrize("kind", ["pt2", "onnx13", "onnx18"])
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    ("size", "kind"),
+    [
+        *((size, kind) for size in SIZES for kind in ("pt2", "onnx13")),
+        ("ragged", "onnx18"),
+        pytest.param("flat", "onnx18", marks=pytest.mark.nightly),
+        pytest.param("wide", "onnx18", marks=pytest.mark.nightly),
+    ],
+)
 def test_formats_and_weights_give_one_network(size: str, kind: str, tmp_path: Path) -> None:
     model, x = vit(SIZES[size])
     network = import_model(export_as(kind, model, x, tmp_path))
@@ -141,8 +149,10 @@ def test_formats_and_weights_give_one_network(size: str, kind: str, tmp_path: Pa
         *((n, "pt2") for n in ("torch-pre", "torch-tokens-first")),
         *((n, "onnx17") for n in ("hf-vit", "hf-deit", "hf-teacher", "bert", "torch-post")),
         *((n, "onnx17") for n in ("torch-pre",)),
-        *((n, "onnx18") for n in ("hf-vit", "bert", "torch-post")),
         ("bert", "onnx13"),
+        ("bert", "onnx18"),
+        pytest.param("hf-vit", "onnx18", marks=pytest.mark.nightly),
+        pytest.param("torch-post", "onnx18", marks=pytest.mark.nightly),
     ],
 )
 def test_outside_architecture(name: str, kind: str, tmp_path: Path) -> None:
@@ -169,6 +179,34 @@ def test_weights_beside_the_model(tmp_path: Path) -> None:
     onnx.save(onnx.load(path), path, save_as_external_data=True, location="weights.bin")
     assert (tmp_path / "weights.bin").is_file()
     assert_equal(import_model(path), model, x)
+
+
+class Shuffled(nn.Module):
+    """A residual block whose tokens are shuffled half way, and shuffled back."""
+
+    order: Tensor
+    back: Tensor
+
+    def __init__(self, order: list[int], back: list[int]) -> None:
+        super().__init__()
+        self.register_buffer("order", torch.tensor(order))
+        self.register_buffer("back", torch.tensor(back))
+        self.norm, self.linear, self.head = nn.LayerNorm(48), nn.Linear(48, 48), nn.Linear(48, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.index_select(1, self.order)
+        y = self.linear(self.norm(x)).index_select(1, self.back)
+        return self.head(y + self.linear(x).index_select(1, self.back))
+
+
+@pytest.mark.parametrize("kind", ["pt2", "onnx17"])
+def test_order_of_tokens_is_followed(kind: str, tmp_path: Path) -> None:
+    order = [3, 1, 0, 6, 2, 5, 4]
+    model, x = shaken(Shuffled(order, np.argsort(order).tolist())), example(*TOKENS)
+    assert_equal(import_model(export_as(kind, model, x, tmp_path)), model, x)
+    model = shaken(Shuffled(order, [0, 1, 2, 3, 4, 5, 6]))
+    with pytest.raises(InputError, match="tokens are in another order"):
+        import_model(export_as(kind, model, x, tmp_path))
 
 
 @pytest.mark.nightly

@@ -55,6 +55,7 @@ OPERATORS: dict[str, Callable[[Call], None]] = {
     "aten.flatten": lambda c: c.emit(
         "flatten", c.ref("self"), start=c.get("start_dim", 0), end=c.get("end_dim", -1)
     ),
+    "aten.flip": lambda c: c.emit("flip", c.ref("self"), axes=c.get("dims")),
     "aten.full": full(0.0),
     "aten.full_like": full_like(0.0),
     "aten.gather": lambda c: c.emit(
@@ -62,6 +63,9 @@ OPERATORS: dict[str, Callable[[Call], None]] = {
     ),
     "aten.gelu": lambda c: c.emit(
         "gelu", c.ref("self"), tanh=c.get("approximate", "none") == "tanh"
+    ),
+    "aten.index_select": lambda c: c.emit(
+        "gather", c.ref("self"), c.ref("index"), axis=c.get("dim", 0)
     ),
     "aten.layer_norm": layer_norm,
     "aten.linear": plain("linear", "input", "weight", "bias"),

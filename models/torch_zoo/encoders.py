@@ -75,6 +75,12 @@ def by_slices(x: Tensor) -> Tensor:
     return (torch.softmax(scores, -1) @ v).permute(0, 2, 1, 3).contiguous().flatten(2)
 
 
+def by_interleaving(x: Tensor) -> Tensor:
+    """Have the heads innermost; neighbouring channels belong to different heads."""
+    q, k, v = x.unflatten(-1, (3, -1, HEADS)).permute(2, 0, 4, 1, 3).unbind(0)
+    return _softmax(q, k, v).transpose(1, 2).flatten(2)
+
+
 def by_bmm(x: Tensor) -> Tensor:
     """Fold heads into the batch."""
     batch, tokens, width = x.shape
@@ -177,6 +183,7 @@ VARIANTS: dict[str, Callable[[], Encoder]] = {
     "chunk": lambda: Encoder(mix=by_chunk),
     "split": lambda: Encoder(mix=by_split),
     "slices": lambda: Encoder(mix=by_slices),
+    "interleaved": lambda: Encoder(mix=by_interleaving),
     "bmm": lambda: Encoder(mix=by_bmm),
     "einsum": lambda: Encoder(mix=by_einsum),
     "tanh": lambda: Encoder(act=nn.GELU("tanh")),
