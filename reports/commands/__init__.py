@@ -1,0 +1,1 @@
+"""The sub-commands of `moesaic`: each file adds its arguments and runs."""

@@ -1,0 +1,32 @@
+"""`moesaic list`: what ships, a line each."""
+
+import argparse
+from itertools import takewhile
+
+from moesaic.models.accel_io import PRESETS, preset_names
+from moesaic.models.recipes import recipe_names
+from moesaic.models.zoo import MODELS
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Take none."""
+
+
+def execute(_options: argparse.Namespace) -> int:
+    """Print models, presets, recipes and sweeps."""
+    presets = {name: _first_sentence(name) for name in preset_names()}
+    recipes = dict.fromkeys(recipe_names(), "of the model of that name")
+    width = max(map(len, (*MODELS, *presets, *recipes)))
+    for title, entries in (("models", MODELS), ("accelerators", presets), ("recipes", recipes)):
+        print(f"{title}:")
+        for name, text in entries.items():
+            print(f"  {name:<{width}}  {text}")
+    print("sweeps:\n  none ship with this version")
+    return 0
+
+
+def _first_sentence(name: str) -> str:
+    """Return what a preset's file says about itself."""
+    lines = (PRESETS / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+    comment = takewhile(lambda line: line.startswith("#"), lines)
+    return " ".join(line.removeprefix("#").strip() for line in comment).split(". ")[0].rstrip(".")
