@@ -1,0 +1,104 @@
+"""hw.stationary against plain loops: every line, its addresses and its cycle."""
+
+import numpy as np
+import pytest
+
+from moesaic.hw.command_layout import command_layout
+from moesaic.hw.stationary import LINE, Stationary
+from moesaic.models.accel import NM, AccelSpec
+from moesaic.models.commands import Command, Unit
+from moesaic.sim.cycle_bench import Source, pack, run_cycles, unpack
+from moesaic.sim.sequencer_model import load_tiles
+
+PORTS = ("weight_line", "index_line", "param_column", "kv_word")
+COMMANDS = 8
+
+
+def make_spec(rows: int, columns: int, lanes: int, tokens: int, *modes: str) -> AccelSpec:
+    return AccelSpec(
+        rows=rows,
+        columns=columns,
+        lanes=lanes,
+        tokens_per_beat=tokens,
+        bus_bytes=4,
+        sparsity=tuple(NM.parse(mode) for mode in modes),
+        index_lines=64 if modes else 0,
+    )
+
+
+SPECS = [
+    make_spec(4, 4, 4, 1),
+    make_spec(8, 4, 16, 2, "2:8", "1:4"),
+    make_spec(4, 16, 8, 2),
+]
+
+
+def name(spec: AccelSpec) -> str:
+    return f"{spec.rows}x{spec.columns}-p{spec.tokens_per_beat}-modes{1 + len(spec.sparsity)}"
+
+
+def random_command(spec: AccelSpec, kind: str, rng: np.random.Generator) -> Command:
+    row_mode, kv = kind == "values", kind != "weights"
+    step = spec.columns if row_mode else spec.rows
+    return {
+        "unit": Unit.STATIONARY,
+        "source_kv": int(kv),
+        "row_mode": int(row_mode),
+        "mode": 0 if kv else int(rng.integers(1 + len(spec.sparsity))),
+        "n_tiles": int(rng.integers(1, 4)),
+        "k_tiles": int(rng.integers(1, 4)),
+        "base": int(rng.integers(0, 1000)),
+        "index_base": int(rng.integers(0, 1000)),
+        "param_base": int(rng.integers(0, 1000)),
+        "use_params": int(not kv and rng.integers(2)),
+        "position": int(rng.integers(0, 4 * spec.kv_word // step)) * step,
+        "pitch": int(rng.integers(1, 20)),
+        "k_valid": int(rng.integers(1, 3 * spec.rows)),
+    }
+
+
+KINDS = ("weights", "keys", "values")
+
+
+@pytest.mark.parametrize("pace", ["eager", "slow"])
+@pytest.mark.parametrize("kind", [*KINDS, "all"])
+@pytest.mark.parametrize("spec", SPECS, ids=name)
+def test_lines(spec: AccelSpec, kind: str, pace: str) -> None:
+    """Commands one after another, tiles taken at once or some cycles later."""
+    rng = np.random.default_rng(SPECS.index(spec))
+    kinds = [kind if kind != "all" else str(rng.choice(KINDS)) for _ in range(COMMANDS)]
+    commands = [random_command(spec, each, rng) for each in kinds]
+    tiles = sum(c["n_tiles"] * c["k_tiles"] for c in commands)
+    slow = pace == "slow"
+    waits = rng.integers(0, 12 if slow else 1, tiles).tolist()
+    # each command is offered some cycles after the one before was
+    offered = np.cumsum(rng.integers(1, 120 if slow else 2, COMMANDS)).tolist()
+    model, takes = load_tiles(spec, commands, offered, waits)
+
+    # a source offers the next command once the one before was taken
+    starts = {max(o, t + 1) for o, t in zip(offered, [-1, *model.taken], strict=False)}
+    cycles = takes[-1] + 6
+    payloads = [pack(command_layout(Unit.STATIONARY), command) for command in commands]
+    offers = [int(cycle in starts) for cycle in range(cycles)]
+    inputs = {"take": [int(cycle in set(takes)) for cycle in range(cycles)]}
+    source = Source(payloads=payloads, offers=offers)
+    trace = run_cycles(Stationary(spec), inputs, cycles=cycles, sources={"command": source})
+
+    assert trace.accepted["command"] == model.taken
+    full = [0] * cycles
+    for end, take in zip(model.tile_ends, takes, strict=True):
+        full[end + 1 : take + 1] = [1] * (take - end)
+    assert trace["full"] == full
+    assert [cycle for cycle, done in enumerate(trace["done"]) if done] == model.ends
+    for cycle in range(cycles):
+        line = unpack(LINE, trace["line"][cycle])
+        assert line["valid"] == (cycle in model.steps), f"cycle {cycle}"
+        if cycle in model.steps:
+            seen = line | {port: trace[port][cycle] for port in PORTS}
+            wanted = model.steps[cycle]
+            assert {key: seen[key] for key in wanted} == wanted, f"cycle {cycle}"
+    busy = [
+        int(any(t < cycle <= e for t, e in zip(model.taken, model.ends, strict=True)))
+        for cycle in range(cycles)
+    ]
+    assert trace["busy"] == busy

@@ -1,0 +1,111 @@
+"""hw.stream against plain loops: every beat, its addresses and flags, and its cycle."""
+
+import numpy as np
+import pytest
+
+from moesaic.hw.command_layout import command_layout
+from moesaic.hw.stream import BEAT, Stream
+from moesaic.models.accel import NM, AccelSpec
+from moesaic.models.commands import Buffer, Command, Unit
+from moesaic.models.geometry import narrow_word
+from moesaic.sim.cycle_bench import Source, pack, run_cycles, unpack
+from moesaic.sim.sequencer_model import stream_tiles
+
+COMMANDS = 8
+SOURCES = (Buffer.INPUT, Buffer.ACT, Buffer.VEC)
+TARGETS = (Buffer.ACT, Buffer.KV, Buffer.SCORE, Buffer.RESIDUAL)
+
+
+def make_spec(rows: int, columns: int, lanes: int, tokens: int, *modes: str) -> AccelSpec:
+    return AccelSpec(
+        rows=rows,
+        columns=columns,
+        lanes=lanes,
+        tokens_per_beat=tokens,
+        bus_bytes=4,
+        sparsity=tuple(NM.parse(mode) for mode in modes),
+        index_lines=64 if modes else 0,
+    )
+
+
+SPECS = [
+    make_spec(4, 4, 4, 1),
+    make_spec(8, 4, 16, 2, "2:8", "1:4"),
+    make_spec(4, 16, 32, 2, "2:4"),
+]
+
+
+def name(spec: AccelSpec) -> str:
+    return f"{spec.rows}x{spec.columns}-p{spec.tokens_per_beat}-modes{1 + len(spec.sparsity)}"
+
+
+def random_command(spec: AccelSpec, most_beats: int, rng: np.random.Generator) -> Command:
+    mode = int(rng.integers(1 + len(spec.sparsity)))
+    step = spec.operands_per_beat((None, *spec.sparsity)[mode])
+    dest = Buffer(int(rng.choice(TARGETS)))
+    places = 3 * narrow_word(spec, dest) // spec.columns
+    return {
+        "unit": Unit.STREAM,
+        "source": int(rng.choice(SOURCES)),
+        "mode": mode,
+        "beats": int(rng.integers(1, most_beats + 1)),
+        "odd": int(rng.integers(2)),
+        "n_tiles": int(rng.integers(1, 4)),
+        "k_tiles": int(rng.integers(1, 4)),
+        "base": int(rng.integers(0, 1000)),
+        "position": int(rng.integers(0, 3 * spec.act_word // step)) * step,
+        "pitch": int(rng.integers(1, 20)),
+        "dest": dest,
+        "dest_base": int(rng.integers(0, 1000)),
+        "dest_pitch": int(rng.integers(1, 20)),
+        "dest_position": int(rng.integers(0, places)) * spec.columns,
+        "epilogue": int(rng.integers(4)),
+        "scale_source": int(rng.integers(3)),
+        "rowstat_base": int(rng.integers(0, 100)),
+        "post_multiplier": int(rng.integers(1 << 16)),
+        "post_shift": int(rng.integers(64)),
+    }
+
+
+@pytest.mark.parametrize("most_beats", [1, 2, 9], ids=lambda beats: f"beats{beats}")
+@pytest.mark.parametrize("pace", ["eager", "slow"])
+@pytest.mark.parametrize("spec", SPECS, ids=name)
+def test_beats(spec: AccelSpec, pace: str, most_beats: int) -> None:
+    """Commands one after another, weights there at once or some cycles later."""
+    rng = np.random.default_rng([SPECS.index(spec), most_beats])
+    commands = [random_command(spec, most_beats, rng) for _ in range(COMMANDS)]
+    tiles = sum(c["n_tiles"] * c["k_tiles"] for c in commands)
+    slow = pace == "slow"
+    waits = rng.integers(0, 2 * most_beats + 3 if slow else 1, tiles).tolist()
+    offered = np.cumsum(rng.integers(1, 60 if slow else 2, COMMANDS)).tolist()
+    model, full = stream_tiles(spec, commands, offered, waits)
+
+    starts = {max(o, t + 1) for o, t in zip(offered, [-1, *model.taken], strict=False)}
+    cycles = model.ends[-1] + 6
+    there = [0] * cycles
+    for begin, take in zip(full, model.tile_starts, strict=True):
+        there[begin : take + 1] = [1] * (take + 1 - begin)
+    payloads = [pack(command_layout(Unit.STREAM), command) for command in commands]
+    source = Source(payloads=payloads, offers=[int(cycle in starts) for cycle in range(cycles)])
+    trace = run_cycles(Stream(spec), {"full": there}, cycles=cycles, sources={"command": source})
+
+    assert trace.accepted["command"] == model.taken
+    assert [cycle for cycle, take in enumerate(trace["take"]) if take] == model.tile_starts
+    for cycle in range(cycles):
+        beat = unpack(BEAT, trace["beat"][cycle])
+        assert beat["valid"] == (cycle in model.steps), f"cycle {cycle}"
+        if cycle in model.steps:
+            wanted = model.steps[cycle]
+            assert beat == wanted | {"valid": 1}, f"cycle {cycle}"
+        active = any(t < cycle <= e for t, e in zip(model.taken, model.ends, strict=True))
+        assert trace["busy"][cycle] == active
+        assert trace["starved"][cycle] == (active and cycle not in model.steps)
+
+
+def test_beats_have_no_gaps_when_weights_are_ready() -> None:
+    """What the beats are compared with: tiles and commands in consecutive cycles."""
+    spec = SPECS[0]
+    rng = np.random.default_rng(5)
+    commands = [random_command(spec, 4, rng) for _ in range(4)]
+    model, _ = stream_tiles(spec, commands, [1, 2, 3, 4], [0])
+    assert sorted(model.steps) == list(range(2, 2 + len(model.steps)))
