@@ -80,6 +80,7 @@ class Schedule:
                     )
                 pending.popleft()
             for work in step.works:
+                self._begin_block()
                 waits = self.board.add(
                     work.unit, reads=work.reads, writes=work.writes, ports=work.ports
                 )
@@ -92,8 +93,7 @@ class Schedule:
 
         The program follows the streamed data; only now are its blocks' addresses known.
         """
-        if len(self.commands) % self.spec.block_commands == 0:
-            self._emit_block_fetch()
+        self._begin_block()
         waits = self.board.fields(dict(self.board.counts))
         self._emit({"unit": Unit.END, **waits}, Step(node="end", works=[]))
         data = np.concatenate(self.data) if self.data else np.zeros(0, dtype=np.uint8)
@@ -123,6 +123,7 @@ class Schedule:
             work.reads = (*work.reads, span)
         address = fetch.address if fetch.data is None else self._place(fetch.data)
         ports = ("residual write",) if fetch.buffer == Buffer.RESIDUAL else ()
+        self._begin_block()
         waits = self.board.add(
             Unit.LOAD,
             writes=((fetch.buffer.name, base, base + fetch.lines),),
@@ -157,10 +158,15 @@ class Schedule:
             self._data_bytes += len(data) + pad
         return self._known[key]
 
-    def _emit(self, command: Command, step: Step) -> None:
-        """Append a command; in front of a block's first one goes the fetch of the next block."""
+    def _begin_block(self) -> None:
+        """Put the fetch of the next block in front of a block's first command.
+
+        To be called before a command is counted: the fetch is a LOAD and comes before it.
+        """
         if len(self.commands) % self.spec.block_commands == 0:
             self._emit_block_fetch()
+
+    def _emit(self, command: Command, step: Step) -> None:
         self.commands.append(command)
         main = command["unit"] in (Unit.STREAM, Unit.VECTOR, Unit.STORE)
         self.notes.append(
