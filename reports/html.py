@@ -1,0 +1,80 @@
+"""HTML reports: one file that needs no network, with styles, scripts and data inside."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from moesaic.models.errors import InputError
+from moesaic.reports import figures
+from moesaic.reports.run_record import RUN_FILE, load_run
+from moesaic.reports.run_view import run_view
+
+REPORT_FILE = "report.html"
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def build_report(directory: Path) -> Path:
+    """Write the report of a run directory and return its path.
+
+    Parameters
+    ----------
+    directory : Path
+        Holds `run.json`, as `moesaic run` leaves it; `report.html` is put beside it.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, truncated or not of a run, or the report cannot be written.
+    """
+    view = run_view(load_run(directory))
+    target = directory / REPORT_FILE
+    _write(target, render("run.html.j2", **view, source=RUN_FILE))
+    return target
+
+
+def render(template: str, **values: Any) -> str:
+    """Return a page from one of the templates; text from `values` is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["inline"] = _inline
+    environment.filters |= {
+        "count": figures.count,
+        "short": figures.short,
+        "size": figures.size,
+        "duration": figures.duration,
+        "percent": figures.percent,
+        "script_json": script_json,
+    }
+    return environment.get_template(template).render(**values)
+
+
+def script_json(value: object) -> Markup:
+    """Return JSON that may stand inside a script element: no ``<``, no line separators."""
+    text = json.dumps(value, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e"))  # noqa: S704
+
+
+def _inline(name: str) -> Markup:
+    """Return a style sheet or script of ours as it stands."""
+    return Markup((_TEMPLATES / name).read_text(encoding="utf-8"))  # noqa: S704
+
+
+def _write(target: Path, text: str) -> None:
+    """Write a file, all or nothing."""
+    scratch = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        scratch.write_text(text, encoding="utf-8")
+        scratch.replace(target)
+    except OSError as error:
+        raise InputError(f"{target}: cannot be written: {error.strerror or error}") from error
+    finally:
+        scratch.unlink(missing_ok=True)
