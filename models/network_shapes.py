@@ -74,8 +74,8 @@ def _norm(layer: Norm, shapes: dict[str, Shape]) -> Shape:
     tokens, channels = shapes[layer.x]
     _array(layer, "gain", channels)
     _array(layer, "offset", channels)
-    if not isfinite(layer.epsilon) or layer.epsilon < 0:
-        raise _refuse(layer, "epsilon", "at least 0", layer.epsilon)
+    if not 0 <= layer.epsilon <= 1:
+        raise _refuse(layer, "epsilon", "at least 0 and at most 1", layer.epsilon)
     if layer.token is None:
         return tokens, channels
     _number(layer, "token", 0, tokens - 1)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from moesaic.models.errors import InputError
 from moesaic.models.float_run import run_float
 from moesaic.models.importer import import_model
-from moesaic.models.network import Attention, Gelu, Linear, Network
+from moesaic.models.network import Add, Attention, Gelu, Linear, Network, Norm
 from moesaic.models.torch_zoo.encoders import VARIANTS, shaken
 from moesaic.models.torch_zoo.export import export_as, export_onnx, export_pt2
 from moesaic.models.torch_zoo.vit import Vit
@@ -108,8 +108,14 @@ def test_spelling(variant: str, kind: str, tmp_path: Path) -> None:
     assert sum(isinstance(layer, Attention) for layer in network.layers) == 2
     tanh = [layer.tanh for layer in network.layers if isinstance(layer, Gelu)]
     assert tanh == [variant.endswith("tanh")] * 2
+    epsilon = 1e-6 if "spelt" in variant else 1e-5
     for layer in network.layers:
-        assert not (layer.name.endswith(".k") and isinstance(layer, Linear) and layer.bias.any())
+        if isinstance(layer, Norm):
+            assert layer.epsilon == pytest.approx(epsilon, rel=1e-6)
+        if isinstance(layer, Add):
+            assert isinstance(network[layer.x], Linear)
+        if isinstance(layer, Linear) and layer.name.endswith(".k"):
+            assert not layer.bias.any()
 
 
 @pytest.mark.parametrize("variant", ["split", "spelt", "mean", "rearrange"])

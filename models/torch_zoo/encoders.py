@@ -118,16 +118,17 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return `x` plus what both branches add."""
-        x = x + self.scale1 * self.proj(self.mix(self.qkv(self.norm1(x))))
-        return self.fc2(self.act(self.fc1(self.norm2(x)))) * self.scale2 + x
+        x = self.scale1 * self.proj(self.mix(self.qkv(self.norm1(x)))) + x
+        return x + self.fc2(self.act(self.fc1(self.norm2(x)))) * self.scale2
 
 
 class Encoder(nn.Module):
     """A vision transformer of sizes that divide nothing; options choose the spelling.
 
     `pool` is what becomes of the tokens: ``class`` (norm, then class token), ``first`` (class
-    token, then norm), ``mean`` (no class token), ``patches`` (mean without it), ``all``. With
-    `rearrange` the patches are cut by reshapes and the image is normalised inside.
+    token, then norm), ``mean`` (no class token), ``patches`` (mean without it), ``all``, ``bare``
+    (like mean, and no positions). With `rearrange` the patches are cut by reshapes and the image
+    is normalised inside.
     """
 
     def __init__(
@@ -146,7 +147,7 @@ class Encoder(nn.Module):
         self.embed: nn.Module = nn.Conv2d(CHANNELS, dim, PATCH, PATCH)
         if rearrange:
             self.embed = nn.Linear(CHANNELS * PATCH * PATCH, dim)
-        extra = 0 if pool == "mean" else 1
+        extra = 0 if pool in ("mean", "bare") else 1
         self.token = nn.Parameter(torch.zeros(1, extra, dim))
         self.positions = nn.Parameter(torch.zeros(1, PATCHES + extra, dim))
         act = act or nn.GELU()
@@ -165,9 +166,9 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return logits, or all tokens."""
         x = self.patches(x)
-        if self.pool != "mean":
+        if self.pool not in ("mean", "bare"):
             x = torch.cat([self.token.expand(x.shape[0], -1, -1), x], dim=1)
-        x = self.blocks(x + self.positions)
+        x = self.blocks(x if self.pool == "bare" else x + self.positions)
         if self.pool == "first":
             return self.head(self.norm(x[:, 0]))
         x = self.norm(x)
@@ -192,6 +193,7 @@ VARIANTS: dict[str, Callable[[], Encoder]] = {
     "first": lambda: Encoder(pool="first"),
     "mean": lambda: Encoder(pool="mean"),
     "patches": lambda: Encoder(pool="patches"),
+    "bare": lambda: Encoder(pool="bare"),
     "all": lambda: Encoder(pool="all"),
     "rearrange": lambda: Encoder(rearrange=True),
 }
