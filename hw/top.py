@@ -56,7 +56,7 @@ class Top(wiring.Component):
             "store": Store(spec),
             "stationary": Stationary(spec),
             "stream": Stream(spec),
-            "vector": Vector(spec),
+            "vector": Vector(spec, lane_module="moesaic_vector_lane"),
             "array": Array(spec),
             "memories": Memories(spec),
         }
@@ -65,6 +65,7 @@ class Top(wiring.Component):
             *((f"moesaic_{name}", part) for name, part in self.parts.items()),
             *((f"moesaic_issue_{unit.name.lower()}", gate) for unit, gate in self.gates.items()),
             *self.parts["array"].cells,
+            *self.parts["vector"].cells,
         ]
         super().__init__(
             {

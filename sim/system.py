@@ -1,6 +1,7 @@
 """Runs programs on the accelerator's RTL with the standard memory: builds, feeds, reads the logs."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from moesaic.sim.run import SimulationResult, run_cocotb
 SOURCES = Path(__file__).parent
 FILES = ("system_bench.sv", "axi_memory.sv", "memory.cpp", "monitor.cpp")
 TOP = "system_bench"
+FLAGS = ("-fno-dfg-scoped",)  # it names temporaries per instance, so that no code could be shared
+OFTEN = 4  # instances from which on a module's code is shared
 QUIET = 100_000
 U32 = np.dtype("<u4")
 
@@ -65,7 +68,26 @@ def build_system(spec: AccelSpec, *, waves: str | None = None, verilog: str | No
         "VECTOR_NARROW": spec.lanes * spec.data_bits,
         "VECTOR_WIDE": spec.lanes * container,
     }
-    return build(sources, top=TOP, defines=defines, waves=waves)
+    sources["sharing.vlt"] = sharing(sources["moesaic_top.sv"])
+    return build(sources, top=TOP, flags=FLAGS, defines=defines, waves=waves)
+
+
+def sharing(verilog: str) -> str:
+    """Return a Verilator configuration that lets instances of one module share their code.
+
+    Verilator replaces a module's inputs by what the instance connects to them, and then no two
+    instances have the same code: 64 copies to compile. Inputs that can be seen from outside stay.
+    """
+    placed = Counter(re.findall(r"^  (\w+) \w+ \($", verilog, re.MULTILINE))
+    lines = ["`verilator_config"]
+    for module, count in sorted(placed.items()):
+        if count < OFTEN:
+            continue
+        body = re.search(rf"^module {module}\(.*?^endmodule", verilog, re.MULTILINE | re.DOTALL)
+        for name in re.findall(r"^  input (?:\w+ )?(?:\[\d+:\d+\] )?(\w+);", body[0] if body else "", re.MULTILINE):
+            if name != "clk":
+                lines.append(f'public_flat_rd -module "{module}" -var "{name}"')
+    return "\n".join(lines) + "\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
