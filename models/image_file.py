@@ -2,6 +2,7 @@
 
 from math import prod
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ KINDS = ("uint8", "float16", "float32", "float64")
 
 
 def read_images(path: str | Path) -> NDArray[Any]:
-    """Return the array of a .npy file; no pickle is opened and no size believed.
+    """Return the uint8 or float32 array of a .npy file; no pickle is opened, no size believed.
 
     Raises InputError, one line that begins with the file's name, unless it is a whole array of
     uint8 or floats with at least one image, all of them finite.
@@ -27,10 +28,14 @@ def read_images(path: str | Path) -> NDArray[Any]:
         images = _read(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, MemoryError, RecursionError, SyntaxError) as error:
+    except (ValueError, MemoryError, RecursionError, SyntaxError, TokenError) as error:
         raise InputError(f"{path}: {' '.join(str(error).split())}") from error
-    if images.dtype.kind == "f" and not np.isfinite(images).all():
-        raise InputError(f"{path}: images must be finite, but hold NaN or infinity")
+    if images.dtype == np.uint8:
+        return images
+    with np.errstate(over="ignore"):
+        images = images.astype(np.float32)
+    if not np.isfinite(images).all():
+        raise InputError(f"{path}: images must be finite float32, but hold NaN or infinity")
     return images
 
 

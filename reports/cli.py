@@ -3,6 +3,7 @@
 import os
 import shlex
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
@@ -33,7 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:
-        return _dispatch(words)
+        with warnings.catch_warnings():
+            if not sys.warnoptions:
+                warnings.simplefilter("ignore")  # what matters is said in one line
+            return _dispatch(words)
     except InputError as error:
         return _refuse(str(error), BAD_INPUT)
     except KeyboardInterrupt:
