@@ -49,7 +49,9 @@ class Bar:
         if self.unit not in UNITS:
             raise InputError(f"unit must be one of {', '.join(UNITS)}, not {self.unit!r:.60}")
         if not 0 <= self.start <= self.end:
-            raise InputError(f"end must be at least start and start at least 0, not {self}")
+            raise InputError(
+                f"end must be at least start and start at least 0, not {self.start} and {self.end}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

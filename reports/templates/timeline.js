@@ -142,8 +142,6 @@
       drawTrack(track, width);
       context.globalAlpha = 1;
     }
-    document.getElementById("timeline-range").textContent =
-      `cycles ${count(from)} to ${count(to)} (${time(to - from)})`;
   }
 
   function draw() {
@@ -155,6 +153,8 @@
     const span = Math.min(data.cycles, Math.max(CLOSEST, last - first));
     from = Math.min(Math.max(0, first), data.cycles - span);
     to = from + span;
+    document.getElementById("timeline-range").textContent =
+      `cycles ${count(from)} to ${count(to)} (${time(span)})`;
     draw();
   }
   const zoom = (factor, cycle) => look(cycle - (cycle - from) * factor, cycle + (to - cycle) * factor);
@@ -265,4 +265,5 @@
   new ResizeObserver(draw).observe(canvas);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", readColours);
   readColours();
+  look(0, data.cycles);
 })();
