@@ -39,7 +39,7 @@ def run_view(run: Run) -> Row:
         },
         "longest_layer": max([1, *(layer.cycles_predicted for layer in run.layers)]),
         "errors": _errors(run),
-        "seconds": {name: s for name, s in run.seconds.items() if s is not None},
+        "seconds": {name: s for name, s in run.seconds.items() if s},
         "tools": {
             title: flat(values)
             for title, values in (
@@ -82,7 +82,11 @@ def _bits(run: Run) -> Row:
         return {"state": "pass", "head": "Bit exact", "text": text}
     if run.mismatch_count:
         text = f"{run.mismatch_count} of {run.layers_compared} layers differ"
-        return {"state": "fail", "head": "Not bit exact", "text": _with_first(text, run)}
+        return {
+            "state": "fail",
+            "head": "Not bit exact",
+            "text": _with_first(text, run, timing=False),
+        }
     text = "no layer was compared: the RTL did not run"
     if run.layers_compared:
         text = f"{run.layers_compared} layers compared, not all of them"
@@ -100,11 +104,17 @@ def _cycles(run: Run) -> Row:
     if run.stall:
         text += f", whose memory stalled at random ({run.stall:g})"
         return {"state": "none", "head": "Cycles with stalls", "text": text}
-    return {"state": "fail", "head": "Cycles not exact", "text": _with_first(text, run)}
+    return {
+        "state": "fail",
+        "head": "Cycles not exact",
+        "text": _with_first(text, run, timing=True),
+    }
 
 
-def _with_first(text: str, run: Run) -> str:
-    return f"{text}; {run.failures[0]:.200}" if run.failures else text
+def _with_first(text: str, run: Run, *, timing: bool) -> str:
+    """Add the first failure that is, or is not, about cycles."""
+    found = [line for line in run.failures if ("cycle" in line) == timing]
+    return f"{text}; {found[0]:.200}" if found else text
 
 
 def _command(run: Run) -> str:
