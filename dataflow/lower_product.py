@@ -224,7 +224,8 @@ class ProductLowering(LoweringBase):
         if node.epilogue == "wide":
             buffer = Buffer.RESIDUAL
         channels = head_channels(heads, size, step)
-        width = self.columns_width(int(channels.max()) + 1)
+        # scores read whole rows of queries and keys: what pads a head is written, as zeros
+        width = self.columns_width(heads * ceil_div(size, step) * step)
         return self.scratch.place(buffer, tokens, width, what=node.name, channels=channels)
 
     def _mode(self, node: Product, source: Place) -> NM | None:
@@ -249,7 +250,7 @@ class ProductLowering(LoweringBase):
         """Return the weight matrix by position of inputs and outputs."""
         rows = source.channels[: node.weight.shape[0]]
         columns = dest.channels[: node.weight.shape[1]]
-        out = np.zeros((int(rows.max()) + 1, int(columns.max()) + 1), dtype=np.int64)
+        out = np.zeros((int(rows.max()) + 1, dest.width), dtype=np.int64)
         out[np.ix_(rows, columns)] = node.weight
         return out
 
