@@ -1,7 +1,10 @@
 """`moesaic synth`: what an accelerator takes on a target, and how fast it gets."""
 
 import argparse
+from importlib import import_module
+from importlib.util import find_spec
 
+from moesaic.models.errors import InputError
 from moesaic.reports.arguments import path
 from moesaic.reports.files import check_file, write_json
 
@@ -23,9 +26,10 @@ def execute(options: argparse.Namespace) -> int:
     spec = load_accel(options.accel)
     check_file(options.json, "--json")
 
-    from moesaic.reports.synth import synthesise
-
-    result = synthesise(spec, options.target, pnr=options.pnr)
+    if find_spec("moesaic.reports.synth") is None:
+        raise InputError("synth: synthesis is not part of this version")
+    synth = import_module("moesaic.reports.synth")
+    result = synth.synthesise(spec, options.target, **({"pnr": True} if options.pnr else {}))
     for name, value in result.items():
         print(f"  {name:<16}  {value}")
     if options.json:
