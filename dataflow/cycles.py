@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from moesaic.dataflow.memory import ReadChannel, WriteChannel
 from moesaic.dataflow.program import Program
 from moesaic.models.accel import AccelSpec
-from moesaic.models.commands import COMMAND_BYTES, UNITS, Buffer, Command, Unit
+from moesaic.models.commands import COMMAND_BYTES, UNITS, Buffer, Command, Unit, VectorOp
 from moesaic.models.pipeline import result_latency
 from moesaic.models.vector_timing import vector_cycles
 
@@ -107,7 +107,12 @@ def predict(program: Program) -> Timing:
     dispatched, accepted, done = [0] * count, [-1] * count, [-1] * count
 
     gate = model.gates[Unit.LOAD]
-    first = {"address": program.program_address, "rows": 1, "row_beats": block_beats, "row_pitch": 0}
+    first = {
+        "address": program.program_address,
+        "rows": 1,
+        "row_beats": block_beats,
+        "row_pitch": 0,
+    }
     gate.accepted, first_done = reads.load(first, gate.offer(0, LONG_AGO))
     model.dones[Unit.LOAD].append(first_done)
     block_seen = deque([first_done + 1])
@@ -144,7 +149,9 @@ def predict(program: Program) -> Timing:
                 taken, end = writes.store(command, offer)
             case Unit.VECTOR:
                 taken = max(offer, model.vector_free)
-                free, last = vector_cycles(spec, command["op"], command["tokens"], command["beats"])
+                free, last = vector_cycles(
+                    spec, VectorOp(command["op"]), command["tokens"], command["beats"]
+                )
                 model.vector_free, end = taken + free, taken + last
             case Unit.STATIONARY:
                 taken = max(offer, model.loader_end)

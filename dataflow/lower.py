@@ -11,7 +11,6 @@ from moesaic.models.commands import Buffer, Unit, VectorOp
 from moesaic.models.errors import InputError
 from moesaic.models.graph import (
     Constant,
-    Graph,
     Input,
     LayerNorm,
     Mix,
@@ -68,9 +67,7 @@ class Lowering(AttentionLowering, ProductLowering):
 
     def input(self, node: Input) -> None:
         """The input comes from memory in the order of its scratchpad."""
-        place = self.scratch.place(
-            Buffer.INPUT, node.tokens, node.channels, what=node.name
-        )
+        place = self.scratch.place(Buffer.INPUT, node.tokens, node.channels, what=node.name)
         self.places[node.name] = place
         self.fetch_tokens(node.name, place, self.spec.act_word, self.spec.data_bytes)
 
@@ -93,14 +90,10 @@ class Lowering(AttentionLowering, ProductLowering):
             )
         )
 
-    def fetch_tokens(
-        self, name: str, place: Place, word: int, value_bytes: int
-    ) -> None:
+    def fetch_tokens(self, name: str, place: Place, word: int, value_bytes: int) -> None:
         """Fetch the input: whole words, or only the beats that hold values."""
         _, base, stop = place.span
-        fetch = Fetch(
-            buffer=place.buffer, lines=stop - base, address=self.input_address, base=base
-        )
+        fetch = Fetch(buffer=place.buffer, lines=stop - base, address=self.input_address, base=base)
         if place.pitch == 1:
             bus = self.spec.bus_bytes
             fetch.rows = place.rows * self.spec.tokens_per_beat
@@ -173,9 +166,7 @@ class Lowering(AttentionLowering, ProductLowering):
             ones, spec=self.spec, word=self.spec.act_word, value_bytes=self.spec.data_bytes
         )
         _, base, stop = ones_place.span
-        out = self.scratch.place(
-            Buffer.ACT, 1, self.columns_width(node.channels), what=node.name
-        )
+        out = self.scratch.place(Buffer.ACT, 1, self.columns_width(node.channels), what=node.name)
         self.places[node.name] = out
         step = self.on_chip_product(
             node.name,
@@ -194,9 +185,7 @@ class Lowering(AttentionLowering, ProductLowering):
                 "post_shift": node.shift,
             },
         )
-        step.fetches.append(
-            Fetch(buffer=Buffer.INPUT, lines=stop - base, data=data, base=base)
-        )
+        step.fetches.append(Fetch(buffer=Buffer.INPUT, lines=stop - base, data=data, base=base))
         self.steps.append(step)
         self.scratch.free(ones_place)
         self.release(node.x, node.name)
@@ -216,9 +205,7 @@ class Lowering(AttentionLowering, ProductLowering):
             "buffer": place.buffer,
             "line": base * beats,
         }
-        work = Work(
-            unit=Unit.STORE, fields=fields, reads=(span(place),), ports=("residual read",)
-        )
+        work = Work(unit=Unit.STORE, fields=fields, reads=(span(place),), ports=("residual read",))
         self.steps.append(Step(node=node.name, part=-1, works=[work]))
 
 

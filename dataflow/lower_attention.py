@@ -1,4 +1,4 @@
-"""Attention: scores, softmax and mix head by head, so that the vector unit works beside the array."""
+"""Attention: scores, softmax and mix head by head; the vector unit works beside the array."""
 
 from dataclasses import dataclass
 
@@ -67,9 +67,7 @@ class AttentionLowering(ProductLowering):
     def _slots(self, scores: Scores, softmax: Softmax, mix: Mix, tokens: int) -> _Attention:
         """Place as many heads' scores and probabilities as there is room for."""
         spec, scratch = self.spec, self.scratch
-        width = max(
-            self.columns_width(tokens), ceil_div(tokens, spec.lanes) * spec.lanes
-        )
+        width = max(self.columns_width(tokens), ceil_div(tokens, spec.lanes) * spec.lanes)
         rows = ceil_div(tokens, spec.tokens_per_beat)
         if rows > spec.rowstat_rows:
             raise InputError(

@@ -64,9 +64,7 @@ def map_graph(graph: Graph, spec: AccelSpec, *, batch: int = 1) -> Program:
     program_address, data = schedule.finish()
 
     blocks = -(-len(schedule.commands) // spec.block_commands) + 1  # one more: fetched, not run
-    image = np.zeros(
-        program_address + blocks * spec.block_commands * COMMAND_BYTES, dtype=np.uint8
-    )
+    image = np.zeros(program_address + blocks * spec.block_commands * COMMAND_BYTES, dtype=np.uint8)
     image[data_address : data_address + len(data)] = data
     commands = assemble(schedule.commands)
     image[program_address : program_address + len(commands)] = commands
@@ -106,8 +104,8 @@ def read_output(program: Program, memory: np.ndarray, image: int) -> Ints:
     raw = memory[start : start + _tokens_bytes(spec, place)]
     values = raw.view(f"<i{spec.wide_bytes}").astype(np.int64)
     shape = (place.rows, place.pitch, spec.tokens_per_beat, spec.wide_word)
-    tokens = values.reshape(shape).transpose(0, 2, 1, 3).reshape(
-        place.rows * spec.tokens_per_beat, -1
+    tokens = (
+        values.reshape(shape).transpose(0, 2, 1, 3).reshape(place.rows * spec.tokens_per_beat, -1)
     )
     node = program.graph.nodes[-1]
     return tokens[: node.tokens, place.channels[: node.channels]]

@@ -41,7 +41,7 @@ def weight_tiles(weight: Ints, spec: AccelSpec, nm: NM | None) -> tuple[Ints, In
 def pack_indices(indices: Ints) -> Bytes:
     """Return lines of indices, four bits each: two columns to a line."""
     flat = indices.reshape(-1).astype(np.uint8)
-    return flat[0::2] | (flat[1::2] << 4)
+    return np.asarray(flat[0::2] | (flat[1::2] << 4), dtype=np.uint8)
 
 
 def pack_params(bias: Ints, multiplier: Ints, shift: Ints) -> Bytes:
@@ -65,7 +65,7 @@ def pack_norm(gain: Ints, offset: Ints, lanes: int) -> Bytes:
 
 
 def pack_tokens(x: Ints, *, spec: AccelSpec, word: int, value_bytes: int) -> Bytes:
-    """Return a matrix of tokens as the words of a scratchpad: row by row, word by word, bank by bank."""
+    """Return a matrix of tokens as a scratchpad's words: by row, then word, then bank."""
     banks = spec.tokens_per_beat
     rows, pitch = ceil_div(x.shape[0], banks), ceil_div(x.shape[1], word)
     padded = np.zeros((rows * banks, pitch * word), dtype=np.int64)

@@ -21,7 +21,7 @@ BLOCK = "program"  # node of the fetches of command blocks
 
 @dataclass(slots=True)
 class Ring:
-    """First in, first out: blocks of a buffer, each freed when the step that uses it was emitted."""
+    """First in, first out: blocks of a buffer, free once the step that uses them was emitted."""
 
     size: int
     head: int = 0
@@ -29,11 +29,11 @@ class Ring:
 
     def take(self, lines: int, step: int, emitted: int) -> int | None:
         """Return the first line of a new block, None while steps to come need its place."""
+        if lines > self.size:
+            return None
         start = self.head if self.head + lines <= self.size else 0
         stop = start + lines
-        if any(
-            a < stop and start < b and user >= emitted for a, b, user in self.blocks
-        ):
+        if any(a < stop and start < b and user >= emitted for a, b, user in self.blocks):
             return None
         while self.blocks and self.blocks[0][2] < emitted:
             self.blocks.popleft()
@@ -130,7 +130,9 @@ class Schedule:
             ports=ports,
         )
         beats = fetch.row_beats or (
-            fetch.lines << beats_log2 if fetch.data is None else len(fetch.data) // self.spec.bus_bytes
+            fetch.lines << beats_log2
+            if fetch.data is None
+            else len(fetch.data) // self.spec.bus_bytes
         )
         self._emit(
             {
@@ -169,9 +171,7 @@ class Schedule:
     def _emit(self, command: Command, step: Step) -> None:
         self.commands.append(command)
         main = command["unit"] in (Unit.STREAM, Unit.VECTOR, Unit.STORE)
-        self.notes.append(
-            Note(node=step.node, part=step.part, macs=step.macs if main else 0)
-        )
+        self.notes.append(Note(node=step.node, part=step.part, macs=step.macs if main else 0))
 
     def _emit_block_fetch(self) -> None:
         spec = self.spec

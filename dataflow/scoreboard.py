@@ -58,9 +58,7 @@ class Scoreboard:
         count = self.counts[unit]
         for name, start, stop in writes:
             kept = [
-                a
-                for a in self.accesses.get(name, ())
-                if not (start <= a.start and a.stop <= stop)
+                a for a in self.accesses.get(name, ()) if not (start <= a.start and a.stop <= stop)
             ]
             kept.append(_Access(start, stop, unit, count, writes=True))
             self.accesses[name] = kept

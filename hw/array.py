@@ -8,7 +8,6 @@ from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.cell import Cells, place
 from moesaic.hw.column import Column, sum_bits
-from moesaic.hw.delay import delay
 from moesaic.hw.distribute import Distribute
 from moesaic.hw.lane import Lane
 from moesaic.hw.stationary import LINE
@@ -204,4 +203,3 @@ class Array(wiring.Component):
         pick = stage.dest_slice[:slices]
         m.d.sync += out.eq(Cat(*(word.word_select(pick, width) for word in words)))
         return out
-

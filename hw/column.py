@@ -1,15 +1,16 @@
 """One column of the array: double-buffered weights, operand selection, multipliers, adder tree."""
 
-from amaranth.hdl import Array, Cat, Module, Signal, Value, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from moesaic.hw.delay import delay
 from moesaic.models.accel import AccelSpec
 from moesaic.models.pipeline import log2
 from moesaic.models.requant import BIAS_BITS, MULTIPLIER_BITS, SHIFT_BITS
 
 PACK = 18  # bits between two packed products: four of 16 bits sum without overflow
-PACKED_PRODUCTS = 4
+TREE_STEP = 4  # terms that are added between two registers
 
 
 def index_bits(spec: AccelSpec) -> int:
@@ -20,6 +21,15 @@ def index_bits(spec: AccelSpec) -> int:
 def operand_count(spec: AccelSpec) -> int:
     """Operands on the bus that all columns share: groups times slots."""
     return spec.rows // spec.group_rows * spec.group_slots
+
+
+def operand_bits(spec: AccelSpec) -> int:
+    """Bits of one operand: a value, or two tokens' values packed for one multiplier.
+
+    Those are the first token's value and, one bit wider, the second one's less what the first
+    borrows from it: 1 where it is negative. So a packed operand needs sign bits, but no adder.
+    """
+    return spec.data_bits if spec.tokens_per_beat == 1 else 2 * spec.data_bits + 1
 
 
 def sum_bits(spec: AccelSpec) -> int:
@@ -39,9 +49,9 @@ class Column(wiring.Component):
 
     Members
     -------
-    operands : ``In``, ``operand_count`` operands of ``tokens_per_beat`` values each.
+    operands : ``In``, ``operand_count`` operands of ``operand_bits`` each.
     load, weights, indices : ``In``, write all shadow weights of the column.
-    row_load, row_value : ``In``, write the shadow weight of the rows marked, index as in dense mode.
+    row_load, row_value : ``In``, write the shadow weight of the rows marked, and their indices.
     swap : ``In(1)``.
     param_load, params, param_swap : ``In``, the same for bias, multiplier and shift.
     sums : ``Out``, ``tokens_per_beat`` sums of ``sum_bits``.
@@ -53,7 +63,7 @@ class Column(wiring.Component):
         bits = spec.data_bits
         super().__init__(
             {
-                "operands": In(operand_count(spec) * spec.tokens_per_beat * bits),
+                "operands": In(operand_count(spec) * operand_bits(spec)),
                 "swap": In(1),
                 "load": In(1),
                 "weights": In(spec.rows * bits),
@@ -100,20 +110,19 @@ class Column(wiring.Component):
 
         group = row // spec.group_rows
         choices = [
-            self.operands.word_select(group * slots + slot, tokens * bits) for slot in range(slots)
+            self.operands.word_select(group * slots + slot, operand_bits(spec))
+            for slot in range(slots)
         ]
         picked: Value = choices[0]
         if width:
             shadow_index = Signal(width, name=f"shadow_index{row}")
             active_index = Signal(width, name=f"active_index{row}")
-            with m.If(self.load):
+            with m.If(self.load | self.row_load[row]):
                 m.d.sync += shadow_index.eq(self.indices.word_select(row, width))
-            with m.Elif(self.row_load[row]):
-                m.d.sync += shadow_index.eq(row % spec.group_rows)
             with m.If(self.swap):
                 m.d.sync += active_index.eq(shadow_index)
-            picked = Array(choices)[active_index]
-        operand = Signal(tokens * bits, name=f"operand{row}")
+            picked = _select(choices, active_index)
+        operand = Signal(operand_bits(spec), name=f"operand{row}")
         weight = Signal(signed(bits), name=f"weight{row}")
         m.d.sync += [operand.eq(picked), weight.eq(active)]
 
@@ -121,47 +130,62 @@ class Column(wiring.Component):
             product = Signal(signed(2 * bits), name=f"product{row}")
             m.d.sync += product.eq(operand.as_signed() * weight)
             return product
-        packed = Signal(signed(PACK + bits + 1), name=f"packed{row}")
-        low, high = operand[:bits].as_signed(), operand[bits:].as_signed()
+        low, high = operand[:bits], operand[bits:]
+        packed = Cat(low, low[-1].replicate(PACK - bits), high).as_signed()
         product = Signal(signed(PACK + 2 * bits), name=f"product{row}")
-        m.d.comb += packed.eq((high << PACK) + low)
         m.d.sync += product.eq(packed * weight)
         return product
 
     def _tree(self, m: Module, products: list[Signal]) -> list[Signal]:
-        """Registered adder tree; returns one sum per token."""
-        fours = []
-        for i in range(0, len(products), PACKED_PRODUCTS):
-            total = Signal(signed(len(products[0]) + 2), name=f"four{i // PACKED_PRODUCTS}")
-            m.d.sync += total.eq(_add(products[i : i + PACKED_PRODUCTS]))
-            fours.append(total)
+        """Build the registered adder tree; return one sum per token."""
         if self.spec.tokens_per_beat == 1:
-            return [self._reduce(m, fours, 0)]
+            return [self._reduce(m, _level(m, products, step=TREE_STEP, name="four"), 0)]
+        # A register behind each pair, so that half of the additions are those of the DSP blocks.
+        pairs = _level(m, products, step=2, name="pair")
         lows, highs = [], []
-        for i, total in enumerate(fours):
+        for i, (a, b) in enumerate(zip(pairs[::2], pairs[1::2], strict=True)):
+            total = a + b
             low = Signal(signed(PACK), name=f"low{i}")
-            high = Signal(signed(len(total) - PACK + 1), name=f"high{i}")
-            # the low product borrowed from the high one where it is negative
-            m.d.sync += [low.eq(total[:PACK]), high.eq((total >> PACK) + total[PACK - 1])]
+            high = Signal(signed(PACK), name=f"high{i}")
+            m.d.sync += [low.eq(total[:PACK]), high.eq(total >> PACK)]
             lows.append(low)
             highs.append(high)
-        return [self._reduce(m, lows, 0), self._reduce(m, highs, 1)]
+        # each low sum borrowed one from its high sum where it is negative
+        borrows = _add([Cat(low[-1]) for low in lows])
+        return [self._reduce(m, lows, 0), self._reduce(m, highs, 1, borrows)]
 
-    def _reduce(self, m: Module, terms: list[Signal], token: int) -> Signal:
-        """Add `terms`, two levels a register."""
+    def _reduce(
+        self, m: Module, terms: list[Signal], token: int, extra: Value | None = None
+    ) -> Signal:
+        """Add `terms`, two levels a register, and `extra` in the last of them."""
         level = 0
-        while len(terms) > 1:
-            step = min(4, len(terms))
-            width = signed(len(terms[0]) + (step > 1) + (step > 2))  # noqa: PLR2004
-            sums = []
-            for i in range(0, len(terms), step):
-                total = Signal(width, name=f"sum{token}_{level}_{i // step}")
-                m.d.sync += total.eq(_add(terms[i : i + step]))
-                sums.append(total)
-            terms, level = sums, level + 1
         out = Signal(signed(sum_bits(self.spec)), name=f"sum{token}")
-        m.d.comb += out.eq(terms[0])
+        while len(terms) > 1:
+            step = min(TREE_STEP, len(terms))
+            last = len(terms) == step
+            name = f"sum{token}_{level}_"
+            terms = _level(m, terms, step=step, name=name, extra=extra if last else None)
+            if last:
+                extra = None
+            elif extra is not None:
+                extra = delay(m, extra, 1, f"extra{level}")
+            level += 1
+        m.d.comb += out.eq(terms[0] if extra is None else terms[0] + extra)
         return out
+
+
+def _level(
+    m: Module, terms: list[Signal], *, step: int, name: str, extra: Value | None = None
+) -> list[Signal]:
+    """Add each `step` terms into a register."""
+    width = signed(len(terms[0]) + (step > 1) + (step > 2))
+    sums = []
+    for i in range(0, len(terms), step):
+        total = Signal(width, name=f"{name}{i // step}")
+        value = _add(terms[i : i + step])
+        m.d.sync += total.eq(value if extra is None else value + extra)
+        sums.append(total)
+    return sums
 
 
 def _add(terms: list[Signal]) -> Value:
@@ -170,3 +194,10 @@ def _add(terms: list[Signal]) -> Value:
     while len(values) > 1:
         values = [a + b for a, b in zip(values[::2], values[1::2], strict=True)]
     return values[0]
+
+
+def _select(choices: list[Value], index: Value) -> Value:
+    """Return ``choices[index]`` through a tree of two-way multiplexers, as wide LUTs take them."""
+    for bit in index:
+        choices = [Mux(bit, b, a) for a, b in zip(choices[::2], choices[1::2], strict=True)]
+    return choices[0]

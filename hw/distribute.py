@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from moesaic.hw.column import operand_count
+from moesaic.hw.column import operand_bits, operand_count
 from moesaic.hw.delay import delay
 from moesaic.models.accel import NM, AccelSpec
 from moesaic.models.pipeline import RAM_READ, log2
@@ -52,7 +52,7 @@ class Distribute(wiring.Component):
                 "words0": In(width),
                 "words1": In(width),
                 "words2": In(width),
-                "operands": Out(operand_count(spec) * spec.tokens_per_beat * spec.data_bits),
+                "operands": Out(operand_count(spec) * operand_bits(spec)),
             }
         )
 
@@ -82,16 +82,24 @@ class Distribute(wiring.Component):
 
         out: list[Value] = []
         for i in range(operand_count(spec)):
-            operand = Signal(spec.tokens_per_beat * bits, name=f"operand{i}")
+            operand = Signal(operand_bits(spec), name=f"operand{i}")
             group, slot = divmod(i, spec.group_slots)
-            with m.Switch(mode):
-                for number, nm in enumerate((None, *spec.sparsity)):
-                    place = slot_source(spec, nm, group, slot)
-                    if place is not None:
-                        with m.Case(number):
-                            m.d.sync += operand.eq(
-                                Cat(*(part.word_select(place, bits) for part in slices))
-                            )
+            first, *second = (self._value(part, mode, group, slot) for part in slices)
+            m.d.sync += operand.eq(Cat(first, *(value - first[-1] for value in second)))
             out.append(operand)
         m.d.comb += self.operands.eq(Cat(*out))
         return m
+
+    def _value(self, part: Value, mode: Value, group: int, slot: int) -> Value:
+        """Return the value that belongs in a slot; any, where no row looks."""
+        spec = self.spec
+        modes: dict[int, list[int]] = {}
+        for number, nm in enumerate((None, *spec.sparsity)):
+            place = slot_source(spec, nm, group, slot)
+            if place is not None:
+                modes.setdefault(place, []).append(number)
+        value = part.word_select(next(iter(modes)), spec.data_bits)
+        for place, numbers in list(modes.items())[1:]:
+            here = Cat(*(mode == number for number in numbers)).any()
+            value = Mux(here, part.word_select(place, spec.data_bits), value)
+        return value.as_signed()

@@ -30,20 +30,21 @@ PASSES_WITH_BRANCHES = (
 )
 """The same without multiplexers, so that coverage sees every branch of an ``m.If``."""
 
-RESERVED = frozenset(
-    "alias always and assert assign assume automatic before begin bind bit break buf byte case cell "
-    "chandle checker class clocking config const constraint context continue cover cross deassign "
-    "default design disable dist do edge else end enum event expect export extends extern final "
-    "for force forever fork function generate global if iff implements import include initial "
-    "inout input inside instance int integer interface join large let liblist library local logic "
-    "longint macromodule matches medium modport module nand negedge new nor not null or output "
-    "package packed parameter posedge primitive priority program property protected pull0 pull1 "
-    "pure rand randc real realtime ref reg release repeat restrict return sample scalared sequence "
-    "shortint shortreal signed small soft solve specify static string strong strong0 strong1 "
-    "struct super supply0 supply1 sync table tagged task this time tran tri type typedef union "
-    "unique unique0 unsigned until untyped use uwire var vectored virtual void wait wand weak "
-    "while wildcard wire with within wor xnor xor".split()
-)
+RESERVED_TEXT = """
+alias always and assert assign assume automatic before begin bind bit break buf byte case  cell
+chandle checker class clocking config const constraint context continue cover cross deassign
+default design disable dist do edge else end enum event expect export extends extern final  for
+force forever fork function generate global if iff implements import include initial  inout input
+inside instance int integer interface join large let liblist library local logic  longint
+macromodule matches medium modport module nand negedge new nor not null or output  package packed
+parameter posedge primitive priority program property protected pull0 pull1  pure rand randc real
+realtime ref reg release repeat restrict return sample scalared sequence  shortint shortreal
+signed small soft solve specify static string strong strong0 strong1  struct super supply0 supply1
+sync table tagged task this time tran tri type typedef union  unique unique0 unsigned until
+untyped use uwire var vectored virtual void wait wand weak  while wildcard wire with within wor
+xnor xor
+"""
+RESERVED = frozenset(RESERVED_TEXT.split())
 """Words of SystemVerilog that a net might well be called."""
 
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

@@ -144,4 +144,4 @@ class Lane(wiring.Component):
 def _clamp(value: object, bits: int) -> object:
     """Saturate a signed value."""
     low, high = limits(bits)
-    return Mux(value > high, high, Mux(value < low, low, value))  # type: ignore[operator,call-overload]
+    return Mux(value > high, high, Mux(value < low, low, value))  # type: ignore[operator]

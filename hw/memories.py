@@ -52,8 +52,8 @@ class Memories(wiring.Component):
 
     def __init__(self, spec: AccelSpec) -> None:
         self.spec = spec
-        shapes = {buffer: geometry(spec, buffer) for buffer in Buffer if buffer != Buffer.COMMAND}
-        self.shapes = shapes
+        shapes = {buffer: geometry(spec, buffer) for buffer in Buffer}
+        self.shapes: dict[Buffer, Geometry] = shapes
         tokens, bits, container = spec.tokens_per_beat, spec.data_bits, 8 * spec.wide_bytes
         super().__init__(
             {
@@ -127,9 +127,7 @@ class Memories(wiring.Component):
             rowstat.write_mask.eq(
                 Cat(*(stat.valid & (stat.bank == b) for b in range(spec.tokens_per_beat)))
             ),
-            rowstat.write_data.eq(
-                Cat(stat.multiplier, stat.shift).replicate(spec.tokens_per_beat)
-            ),
+            rowstat.write_data.eq(Cat(stat.multiplier, stat.shift).replicate(spec.tokens_per_beat)),
             self.rowstat_data.eq(rowstat.read_data),
             self.words0.eq(data[Buffer.INPUT]),
             self.words1.eq(data[Buffer.ACT]),
@@ -159,7 +157,9 @@ class Memories(wiring.Component):
         return address
 
     def _vector_data(self, m: Module, score: Value, residual: Value) -> None:
-        late = delay(m, Cat(self.vector_read.bank, self.vector_read.buffer), RAM_READ, "vector_read")
+        late = delay(
+            m, Cat(self.vector_read.bank, self.vector_read.buffer), RAM_READ, "vector_read"
+        )
         width = len(self.vector_data)
         word = Mux(late[1], residual, score)
         if self.spec.tokens_per_beat > 1:
@@ -211,9 +211,7 @@ class Memories(wiring.Component):
             Buffer.RESIDUAL: [from_array, from_load, from_vector],
         }.get(buffer, [from_load])
 
-    def _write(
-        self, m: Module, memory: Scratchpad, shape: Geometry, writers: list[Writer]
-    ) -> None:
+    def _write(self, m: Module, memory: Scratchpad, shape: Geometry, writers: list[Writer]) -> None:
         """Expand each writer's slice into granules; at most one writes in a cycle."""
         masks, datas, words = [], [], []
         for writer in writers:

@@ -74,9 +74,7 @@ class Registers(wiring.Component):
             m.d.sync += [cycles.eq(0), done.eq(0), *(count.eq(0) for count in busy)]
         with m.Elif(self.running):
             m.d.sync += cycles.eq(cycles + 1)
-            m.d.sync += [
-                count.eq(count + self.unit_busy[i]) for i, count in enumerate(busy)
-            ]
+            m.d.sync += [count.eq(count + self.unit_busy[i]) for i, count in enumerate(busy)]
         m.d.comb += self.interrupt.eq(done & enable)
 
         values = {

@@ -1,4 +1,4 @@
-"""The stationary loader: fills the columns' shadow weights, tile after tile, ahead of the stream."""
+"""The stationary loader: fills the columns' shadow weights tile after tile, ahead of use."""
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring

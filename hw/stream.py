@@ -119,7 +119,11 @@ class Stream(wiring.Component):
         m.d.comb += slice_mask.eq((1 << dest_log2) - 1)
 
         with m.If(issue):
-            m.d.sync += [row.eq(row + 1), word.eq(word + c.pitch), dest_word.eq(dest_word + c.dest_pitch)]
+            m.d.sync += [
+                row.eq(row + 1),
+                word.eq(word + c.pitch),
+                dest_word.eq(dest_word + c.dest_pitch),
+            ]
             with m.If(last_row):
                 m.d.sync += [
                     row.eq(0),

@@ -1,12 +1,12 @@
 """The accelerator: read this file first, it is the block diagram.
 
-    host --AXI4-Lite--> Registers --start--> CommandProcessor --queues--> one Issue per unit
-                                                                             |
-    memory <==AXI4==> Load, Store   Stationary   Stream   Vector  <----------+
-                          |   |          |          |        |
-                          +---+---- Memories (scratchpads) --+
-                                         |          |
-                                     Array (columns, lanes)
+host --AXI4-Lite--> Registers --start--> CommandProcessor --queues--> one Issue per unit
+                                                                         |
+memory <==AXI4==> Load, Store   Stationary   Stream   Vector  <----------+
+                      |   |          |          |        |
+                      +---+---- Memories (scratchpads) --+
+                                     |          |
+                                 Array (columns, lanes)
 """
 
 from typing import Any
@@ -166,7 +166,10 @@ def top_verilog(spec: AccelSpec) -> str:
     """Return the accelerator as one Verilog file; its top module is ``moesaic_top``."""
     top = Top(spec)
     ports = {
-        "_".join(map(str, path)): (value, PortDirection.Input if member.flow == In else PortDirection.Output)
+        "_".join(map(str, path)): (
+            value,
+            PortDirection.Input if member.flow == In else PortDirection.Output,
+        )
         for path, member, value in top.signature.flatten(top)
     }
     return to_verilog(top, name="moesaic_top", extra=top.cells, ports=ports)

@@ -70,7 +70,8 @@ class WeightPath(wiring.Component):
         kv = Signal(kv_bits)
         m.d.comb += kv.eq(self.kv_data.word_select(line.kv_bank, kv_bits))
         column, values = Signal(spec.rows * bits), Signal(spec.columns * bits)
-        row_steps, column_steps = log2(spec.kv_word // spec.columns), log2(spec.kv_word // spec.rows)
+        row_steps = log2(spec.kv_word // spec.columns)
+        column_steps = log2(spec.kv_word // spec.rows)
         m.d.comb += [
             column.eq(kv.word_select(line.kv_slice[:column_steps], spec.rows * bits)),
             values.eq(kv.word_select(line.kv_slice[:row_steps], spec.columns * bits)),
@@ -95,7 +96,7 @@ class WeightPath(wiring.Component):
             half = self.index_data.word_select(line.index_half, spec.rows * INDEX_MEMORY_BITS)
             picked: list[Value] = [
                 Mux(
-                    line.dense,
+                    line.dense | line.row_mode,
                     row % spec.group_rows,
                     half.word_select(row, INDEX_MEMORY_BITS)[:width],
                 )

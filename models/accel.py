@@ -1,4 +1,4 @@
-"""The accelerator's parameters: one validated object that RTL, mapper, cycle model and reports read."""
+"""The accelerator's parameters: one validated object that RTL, mapper and reports read."""
 
 from dataclasses import dataclass, field, fields
 from fractions import Fraction

@@ -134,8 +134,8 @@ FIELDS: Mapping[Unit, tuple[Field, ...]] = {
         Field("epilogue", 4, "Epilogue"),
         Field("scale_source", 2, "ScaleSource"),
         Field("rowstat_base", 16, "first row of the row statistics"),
-        Field("post_multiplier", 16, "GELU: second multiplier; ScaleSource.COMMAND: the multiplier"),
-        Field("post_shift", 6, "GELU: second shift; ScaleSource.COMMAND: the shift"),
+        Field("post_multiplier", 16, "GELU: second multiplier; from COMMAND: the multiplier"),
+        Field("post_shift", 6, "GELU: second shift; from COMMAND: the shift"),
     ),
     Unit.VECTOR: (
         Field("op", 4, "VectorOp"),

@@ -1,4 +1,4 @@
-"""Latencies of the array's pipeline, in cycles: the RTL is built from them and the cycle model counts them.
+"""Latencies of the array's pipeline in cycles: RTL is built from them, the cycle model counts them.
 
 A beat is issued by the stream unit in cycle 0 (addresses leave its registers).
 """

@@ -56,7 +56,7 @@ def quantise_ratio(ratio: float) -> tuple[int, int]:
     if ratio < 2.0**-47:
         return 0, 63
     mantissa, exponent = np.frexp(ratio)  # ratio = mantissa * 2**exponent, mantissa in 0.5..1
-    multiplier = int(round(float(mantissa) * (1 << MULTIPLIER_BITS)))
+    multiplier = round(float(mantissa) * (1 << MULTIPLIER_BITS))
     shift = MULTIPLIER_BITS - int(exponent)
     if multiplier == 1 << MULTIPLIER_BITS:
         multiplier, shift = multiplier >> 1, shift - 1

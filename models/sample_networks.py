@@ -113,7 +113,7 @@ def sample_network(
     if form == "postnorm":
         x = net.append(Image(name="image", channels=1, height=tokens, width=dim, patch=0))
     else:
-        sides = (6, 6) if last == 9 else (2 * last, 2)  # noqa: PLR2004
+        sides = (6, 6) if last == 9 else (2 * last, 2)
         x = net.append(Image(name="image", channels=1, height=sides[0], width=sides[1], patch=2))
         x = net.linear("patches", x, 4, dim)
     tokens = last if form == "pooled" else tokens

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -50,7 +51,7 @@ def random_spec(rng: np.random.Generator, number: int) -> AccelSpec:
 
     rows, columns, lanes = pick(4, 8, 16), pick(4, 8, 16), pick(4, 8, 16)
     data_bits = pick(8, 8, 16)
-    modes = tuple(m for m in MODES if rows % m.n == 0 and m.expansion * rows <= 64)  # noqa: PLR2004
+    modes = tuple(m for m in MODES if rows % m.n == 0 and m.expansion * rows <= 64)
     chosen = rng.permutation(len(modes))[: int(rng.integers(0, 4))]
     sparsity = tuple(modes[i] for i in sorted(chosen))
     line = rows * (1 if sparsity else data_bits // 8)
@@ -61,7 +62,7 @@ def random_spec(rng: np.random.Generator, number: int) -> AccelSpec:
         rows=rows,
         columns=columns,
         lanes=lanes,
-        tokens_per_beat=1 if data_bits == 16 else pick(1, 2),  # noqa: PLR2004
+        tokens_per_beat=1 if data_bits == 16 else pick(1, 2),
         data_bits=data_bits,
         sparsity=sparsity,
         bus_bytes=bus,
@@ -85,7 +86,9 @@ def random_spec(rng: np.random.Generator, number: int) -> AccelSpec:
     )
 
 
-def random_graph(rng: np.random.Generator, spec: AccelSpec, tokens: int) -> tuple[Graph, np.ndarray]:
+def random_graph(
+    rng: np.random.Generator, spec: AccelSpec, tokens: int
+) -> tuple[Graph, np.ndarray]:
     """Return a quantised network of about `tokens` tokens, and an input matrix."""
     form = "postnorm" if tokens == 1 else str(rng.choice(FORMS))
     heads = int(rng.choice([1, 2, 3]))
@@ -114,7 +117,8 @@ def fit(graphs: list[Graph], spec: AccelSpec) -> tuple[AccelSpec, list[Program]]
             if found is None:
                 raise
             size = 1 << (int(found[2]) - 1).bit_length()
-            spec = replace(spec, **{found[1]: size})
+            changes: dict[str, Any] = {found[1]: size}
+            spec = replace(spec, **changes)
 
 
 def run_config(number: int, seed: int, graphs: int, run_dir: Path) -> tuple[AccelSpec, list[Case]]:

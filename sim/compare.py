@@ -118,7 +118,7 @@ def _compare_array(
         if len(records) != n_tiles * rows:
             check.add(np.array(len(records)), np.array(n_tiles * rows), "number of results")
             continue
-        records = records.reshape(n_tiles, rows)
+        results = records.reshape(n_tiles, rows)
         dest = Buffer(command["dest"])
         word = narrow_word(spec, dest)
         position = command["dest_position"] + columns * np.arange(n_tiles)[:, None]
@@ -127,12 +127,12 @@ def _compare_array(
             + position // word
             + command["dest_pitch"] * np.arange(rows)[None, :]
         )
-        check.add(records["dest"], np.full_like(records["dest"], dest), "destination")
-        check.add(records["word"].astype(np.int64), words, "address")
+        check.add(results["dest"], np.full_like(results["dest"], dest), "destination")
+        check.add(results["word"].astype(np.int64), words, "address")
         slices = np.broadcast_to(position % word // columns, words.shape)
-        check.add(records["slice"].astype(np.int64), slices, "slice")
+        check.add(results["slice"].astype(np.int64), slices, "slice")
 
-        values = records["wide" if dest in WIDE else "narrow"].astype(np.int64)
+        values = results["wide" if dest in WIDE else "narrow"].astype(np.int64)
         tokens = values.transpose(1, 2, 0, 3).reshape(rows * banks, n_tiles * columns)
         node = program.graph[name]
         expected = tensors[image][name]
@@ -208,4 +208,4 @@ def _compare_loads(
         expected = pack_tokens(
             tensors[image][name], spec=spec, word=spec.wide_word, value_bytes=spec.wide_bytes
         )
-        out.layer(name).add(got, expected, f"bytes of image {image}")
+        out.layer(name).add(got, expected.astype(np.int64), f"bytes of image {image}")

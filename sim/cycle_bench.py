@@ -64,9 +64,7 @@ def pack(layout: data.StructLayout, fields: Mapping[str, int]) -> int:
 
 def unpack(layout: data.StructLayout, word: int) -> dict[str, int]:
     """Return the fields of a structure."""
-    return {
-        str(name): word >> part.offset & ((1 << part.width) - 1) for name, part in iter(layout)
-    }
+    return {str(name): word >> part.offset & ((1 << part.width) - 1) for name, part in iter(layout)}
 
 
 def run_cycles(
@@ -115,9 +113,7 @@ def run_cycles(
                     given[name] += 1
             for port in outputs:
                 trace.signals[port.name].append(ctx.get(port.value))
-            taken = [
-                name for name in sources if valid[name] and trace[f"{name}__ready"][-1]
-            ]
+            taken = [name for name in sources if valid[name] and trace[f"{name}__ready"][-1]]
             await ctx.tick()
             for name in taken:
                 trace.accepted[name].append(cycle)

@@ -1,4 +1,4 @@
-"""Runs programs on the accelerator's RTL with the standard memory: builds, feeds, reads the logs."""
+"""Runs programs on the accelerator's RTL with the standard memory: builds, feeds, reads logs."""
 
 import re
 from collections import Counter
@@ -16,12 +16,13 @@ from moesaic.hw.top import top_verilog
 from moesaic.models.accel import AccelSpec
 from moesaic.models.commands import UNITS, Unit
 from moesaic.models.graph import Ints
-from moesaic.sim.build import build
+from moesaic.sim.build import Waves, build
 from moesaic.sim.run import SimulationResult, run_cocotb
 
 SOURCES = Path(__file__).parent
 FILES = ("system_bench.sv", "axi_memory.sv", "memory.cpp", "monitor.cpp")
 TOP = "system_bench"
+WAVES: dict[str, Waves] = {".vcd": "vcd", ".fst": "fst"}
 FLAGS = ("-fno-dfg-scoped",)  # it names temporaries per instance, so that no code could be shared
 OFTEN = 4  # instances from which on a module's code is shared
 QUIET = 100_000
@@ -53,7 +54,9 @@ class HangError(RuntimeError):
     """A run made no progress; the message says which unit waits for what."""
 
 
-def build_system(spec: AccelSpec, *, waves: str | None = None, verilog: str | None = None) -> Path:
+def build_system(
+    spec: AccelSpec, *, waves: Waves | None = None, verilog: str | None = None
+) -> Path:
     """Build the simulation of one accelerator, or take it from the cache.
 
     `verilog` replaces the accelerator's own, for planted faults.
@@ -84,9 +87,12 @@ def sharing(verilog: str) -> str:
         if count < OFTEN:
             continue
         body = re.search(rf"^module {module}\(.*?^endmodule", verilog, re.MULTILINE | re.DOTALL)
-        for name in re.findall(r"^  input (?:\w+ )?(?:\[\d+:\d+\] )?(\w+);", body[0] if body else "", re.MULTILINE):
-            if name != "clk":
-                lines.append(f'public_flat_rd -module "{module}" -var "{name}"')
+        inputs = re.findall(
+            r"^  input (?:\w+ )?(?:\[\d+:\d+\] )?(\w+);", body[0] if body else "", re.MULTILINE
+        )
+        lines += [
+            f'public_flat_rd -module "{module}" -var "{name}"' for name in inputs if name != "clk"
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -128,7 +134,7 @@ def simulate(
     HangError
         If a run made no progress for QUIET cycles.
     """
-    waves = waves_file.suffix[1:] if waves_file else None
+    waves = WAVES.get(waves_file.suffix) if waves_file else None
     binary = build_system(jobs[0].program.spec, waves=waves, verilog=verilog)
     run_dir.mkdir(parents=True, exist_ok=True)
     lines = []
@@ -196,7 +202,10 @@ def _read_logs(spec: AccelSpec, run_dir: Path, count: int) -> list[RunLog]:
     for i in range(count):
         mine = events["run"] == i
         by_kind = [
-            {unit: cycle[mine & (events["kind"] == kind) & (events["unit"] == unit)] for unit in UNITS}
+            {
+                unit: cycle[mine & (events["kind"] == kind) & (events["unit"] == unit)]
+                for unit in UNITS
+            }
             for kind in (0, 1)
         ]
         row = runs[i]
