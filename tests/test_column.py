@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from moesaic.hw.column import Column, index_bits, operand_count, sum_bits
+from moesaic.hw.column import Column, index_bits, operand_bits, operand_count, sum_bits
 from moesaic.models.accel import NM, AccelSpec
 from moesaic.models.matmul import matmul, matmul_sparse
 from moesaic.models.pipeline import column_latency
@@ -55,6 +55,14 @@ def bits_of(values: Ints, width: int) -> int:
     return sum((int(v) & mask) << i * width for i, v in enumerate(values))
 
 
+def packed(bus: Ints, bits: int) -> Ints:
+    """Put the values of each operand side by side; the second one lends to a negative first one."""
+    if bus.shape[1] == 1:
+        return bus[:, 0]
+    low, high = bus.T
+    return (low & ((1 << bits) - 1)) + ((high - (low < 0)) << bits)
+
+
 @dataclass(slots=True)
 class Bench:
     """A column's inputs by cycle, and when which sums are due."""
@@ -82,7 +90,7 @@ class Bench:
             else:
                 group = row // nm.n * nm.m
                 bus[slot : slot + nm.m] = x[:, group : group + nm.m].T
-        self.drive(cycle, operands=bits_of(bus.ravel(), spec.data_bits))
+        self.drive(cycle, operands=bits_of(packed(bus, spec.data_bits), operand_bits(spec)))
         self.due[cycle + column_latency(spec)] = sums
 
     def run(self) -> Trace:
@@ -147,13 +155,14 @@ def test_rows_one_by_one(spec: AccelSpec) -> None:
     bench, cycle = Bench(spec, rng), 0
     shadow = np.zeros(spec.rows, dtype=np.int64)
     indices = bits_of(rng.integers(0, spec.group_slots, spec.rows), index_bits(spec))
+    dense = bits_of(np.arange(spec.rows) % spec.group_rows, index_bits(spec))
     bench.drive(0, load=1, weights=0, indices=indices)  # indices that row mode must replace
     for keep in (0, 0, spec.rows // 2):
         for row in rng.permutation(spec.rows)[keep:]:
             cycle += 1
             shadow[row] = operand(rng, spec, (1,))[0]
             value = int(shadow[row]) & ((1 << spec.data_bits) - 1)
-            bench.drive(cycle, row_load=1 << int(row), row_value=value)
+            bench.drive(cycle, row_load=1 << int(row), row_value=value, indices=dense)
         cycle += 1
         bench.drive(cycle, swap=1)
         x = operand(rng, spec, (spec.tokens_per_beat, spec.rows))
@@ -170,9 +179,7 @@ def test_extreme_sums(spec: AccelSpec) -> None:
     for value in edges:
         weight = np.full((spec.rows, 1), value)
         indices = bits_of(np.arange(spec.rows) % spec.group_rows, index_bits(spec))
-        bench.drive(
-            cycle, load=1, weights=bits_of(weight.ravel(), spec.data_bits), indices=indices
-        )
+        bench.drive(cycle, load=1, weights=bits_of(weight.ravel(), spec.data_bits), indices=indices)
         bench.drive(cycle + 1, swap=1)
         cycle += 2
         for first in edges:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from moesaic.hw.column import operand_count
+from moesaic.hw.column import operand_bits, operand_count
 from moesaic.hw.distribute import Distribute
 from moesaic.models.accel import NM, AccelSpec
 from moesaic.models.pipeline import RAM_READ, operand_latency
@@ -39,6 +39,13 @@ def name(spec: AccelSpec) -> str:
     return f"{spec.rows}x{spec.columns}-p{spec.tokens_per_beat}-int{spec.data_bits}-{modes}"
 
 
+def unpacked(operand: int, spec: AccelSpec) -> list[int]:
+    """Return the values of an operand; a negative first one has borrowed from the second."""
+    bits, limit = spec.data_bits, 1 << spec.data_bits
+    low, high = operand % limit, operand >> bits
+    return [low, (high + (low >> bits - 1)) % limit][: spec.tokens_per_beat]
+
+
 @pytest.mark.parametrize("spec", SPECS, ids=name)
 def test_every_choice_of_every_row(spec: AccelSpec) -> None:
     """Source, slice and format change with each beat."""
@@ -71,9 +78,9 @@ def test_every_choice_of_every_row(spec: AccelSpec) -> None:
         first = offset[beat] * spec.rows
         x = words[source[beat], beat, :, first : first + spec.operands_per_beat(nm)]
         raw = got[beat + operand_latency(spec)]
-        bus = np.array(
-            [raw >> i * bits & ((1 << bits) - 1) for i in range(operand_count(spec) * tokens)]
-        ).reshape(-1, tokens)
+        width = operand_bits(spec)
+        operands = [raw >> i * width & ((1 << width) - 1) for i in range(operand_count(spec))]
+        bus = np.array([unpacked(operand, spec) for operand in operands])
         for row in range(spec.rows):
             slot = row // spec.group_rows * spec.group_slots
             if nm is None:

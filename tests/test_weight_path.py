@@ -107,10 +107,10 @@ def test_lines_of_all_kinds(spec: AccelSpec) -> None:
             first = line["kv_slice"] * rows
             column = token[first : first + rows] if line["source_kv"] else weight[i]
             assert trace["weights"][at] == packed(column, bits), what
-            if width:
-                places = index[i][line["index_half"]] % (1 << width)
-                wanted = group if line["dense"] else places
-                assert trace["indices"][at] == packed(wanted, width), what
+        if width:
+            places = index[i][line["index_half"]] % (1 << width)
+            wanted = group if line["dense"] or row_mode else places
+            assert trace["indices"][at] == packed(wanted, width), what
         at = i + param_latency(spec)
         assert trace["param_load"][at] == line["params"] << place, what
         if line["params"]:
