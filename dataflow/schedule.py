@@ -16,6 +16,12 @@ from moesaic.models.geometry import geometry
 
 LAG = 2  # steps that stay ahead of a prefetch that waits for their buffer, so that none is held up
 ALIGN = 4096
+SIZES = {
+    Buffer.WEIGHT: "weight_lines",
+    Buffer.INDEX: "index_lines",
+    Buffer.PARAM: "param_columns",
+    Buffer.NORM: "norm_words",
+}
 BLOCK = "program"  # node of the fetches of command blocks
 
 
@@ -74,9 +80,10 @@ class Schedule:
             while pending and pending[0][0] <= i:
                 if not self._fetch(*pending[0], steps, emitted=i):
                     fetch = pending[0][1]
+                    name, columns = SIZES[fetch.buffer], fetch.lines * fetch.scale
                     raise InputError(
-                        f"{fetch.buffer.name.lower()} buffer must hold {fetch.lines} lines for "
-                        f"{step.node}, not {geometry(self.spec, fetch.buffer).depth}"
+                        f"{name} must be at least {columns} for {step.node}, "
+                        f"not {getattr(self.spec, name)}"
                     )
                 pending.popleft()
             for work in step.works:

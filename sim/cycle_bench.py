@@ -1,4 +1,4 @@
-"""Feed a component cycle by cycle and record its outputs, in Amaranth's simulator or in Verilator."""
+"""Feed a component cycle by cycle and record its outputs: Amaranth's simulator or Verilator."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ TOP = "cycle_bench"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """What goes into an input stream: payloads, and the cycles in which a new one may be offered."""
+    """What goes into an input stream: payloads, and the cycles in which one may be offered."""
 
     payloads: Sequence[int]
     offers: Sequence[int]

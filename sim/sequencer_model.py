@@ -94,9 +94,7 @@ def tile_beats(spec: AccelSpec, c: Command) -> list[list[Step]]:
                         "param_swap": int(row == 0 and last),
                         "first": int(first),
                         "last": int(last),
-                        "done": int(
-                            last and n == c["n_tiles"] - 1 and row == c["beats"] - 1
-                        ),
+                        "done": int(last and n == c["n_tiles"] - 1 and row == c["beats"] - 1),
                         "odd": int(c.get("odd", 0) and row == c["beats"] - 1),
                         "row": row,
                         "dest": c["dest"],

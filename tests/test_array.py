@@ -1,4 +1,4 @@
-"""hw.array in Verilator against models.matmul and models.requant: whole products, cycle by cycle."""
+"""hw.array in Verilator against models.matmul and models.requant: whole products, each cycle."""
 
 from dataclasses import dataclass, field
 from functools import cache
@@ -72,7 +72,7 @@ class Product:
         """Compute the results with the models."""
         c = self.stream
         sums = matmul(self.x, self.weight, data_bits=spec.data_bits)
-        multiplier, shift = c["post_multiplier"], c["post_shift"]
+        multiplier, shift = np.array(c["post_multiplier"]), np.array(c["post_shift"])
         if c["scale_source"] == ScaleSource.COLUMN:
             bias, multiplier, shift = self.params.T
             sums = sums + bias
@@ -310,4 +310,3 @@ def test_products(spec: AccelSpec, gap: int, tmp_path: Path) -> None:
         assert trace["write_narrow"][cycle] == narrow, f"{what}: {step}"
         wide = packed(product.wide[tokens, columns], 8 * spec.wide_bytes)
         assert trace["write_wide"][cycle] == wide, f"{what}: {step}"
-

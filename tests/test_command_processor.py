@@ -1,4 +1,4 @@
-"""hw.command_processor: blocks, the cycle of every dispatch, full queues, END; then with its gates."""
+"""hw.command_processor: blocks, cycles of dispatches, full queues, END; then with gates."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,7 +65,7 @@ class Stimulus:
         return (self.done.T @ (1 << np.arange(len(UNITS)))).tolist()
 
     def block(self, number: int, commands: list[Command], cycle: int, pause: float) -> int:
-        """Bring a block's beats, not before `cycle`, beside other loads; return the last's cycle."""
+        """Bring a block's beats from `cycle` on, beside other loads; return the last's cycle."""
         spec = self.spec
         data = b"".join(encode(c) for c in commands).ljust(
             spec.block_commands * COMMAND_BYTES, b"\xee"
@@ -214,9 +214,7 @@ class Dispatch(wiring.Component):
                 "beats": In(buffer_write(spec.bus_bytes)),
                 "done_in": In(len(UNITS)),
                 "finish": Out(1),
-                **{
-                    u.name.lower(): Out(stream.Signature(command_layout(u))) for u in UNITS
-                },
+                **{u.name.lower(): Out(stream.Signature(command_layout(u))) for u in UNITS},
             }
         )
 

@@ -33,7 +33,8 @@ def offers(
     The queue shows a command in the cycle after it was written; the offer is a register behind it,
     free in the cycle in which the command before is taken.
     """
-    first, taken = [], []
+    first: list[int] = []
+    taken: list[int] = []
     for i, wait in enumerate(waits):
         cycle = max(written[i] + 1, taken[-1] if taken else 0, first[-1] if first else 0)
         while not met(wait, counts, cycle):

@@ -13,14 +13,12 @@ from moesaic.models import pipeline
 from moesaic.models.accel import AccelSpec
 from moesaic.models.commands import Epilogue
 from moesaic.models.gelu import gelu, output_bits
-from moesaic.models.requant import BIAS_BITS, Ints, limits, requant, saturate
+from moesaic.models.requant import BIAS_BITS, limits, requant, saturate
 from moesaic.sim.cycle_bench import run_cycles
 
 ROWS = 3  # the fewest cycles between two visits of a partial sum
 SPECS = [
-    AccelSpec(
-        rows=8, columns=4, lanes=4, data_bits=bits, bus_bytes=4, psum_depth=8, weight_lines=8
-    )
+    AccelSpec(rows=8, columns=4, lanes=4, data_bits=bits, bus_bytes=4, psum_depth=8, weight_lines=8)
     for bits in (8, 16)
 ]
 ANY_SPEC = pytest.mark.parametrize("spec", SPECS, ids=lambda spec: f"int{spec.data_bits}")
@@ -77,9 +75,11 @@ class Bench:
         names = ("bias", "unbiased", "multiplier", "shift")
         self.drive(cycle + 1, **{name: getattr(out, name) for name in names})
         self.drive(cycle + Lane.RESIDUAL_AT, residual=out.residual)
-        names = ("post_multiplier", "post_shift")
-        at = cycle + Lane.GELU_REQUANT_AT
-        self.drive(at, **{name: getattr(out, name) for name in names})
+        self.drive(
+            cycle + Lane.GELU_REQUANT_AT,
+            post_multiplier=out.post_multiplier,
+            post_shift=out.post_shift,
+        )
         self.drive(cycle + Lane.SELECT_AT, epilogue=out.epilogue)
         self.due.append((cycle, total, out))
 
@@ -191,9 +191,7 @@ def test_corners(spec: AccelSpec) -> None:
     for epilogue in EPILOGUES:
         for value in values:
             for residual in (low, high, -value if low <= -value <= high else 0):
-                out = Output(
-                    epilogue=epilogue, shift=15, post_shift=25, residual=residual, **plain
-                )
+                out = Output(epilogue=epilogue, shift=15, post_shift=25, residual=residual, **plain)
                 bench.add(cycle, 0, value, first=True)
                 bench.finish(cycle, value, out)
                 cycle += 1

@@ -1,6 +1,7 @@
 """hw.memories: each writer's data lands where the geometry says, each reader gets it in time."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ WRITERS = {
     "array": (Buffer.ACT, Buffer.KV, Buffer.SCORE, Buffer.RESIDUAL),
     "vector": (Buffer.VEC, Buffer.KV, Buffer.RESIDUAL),
 }
-SMALL = {
+SMALL: dict[str, Any] = {
     f"{name}_words": 8 for name in ("norm", "input", "act", "vec", "kv", "score", "residual")
 } | {"rowstat_rows": 8}
 SPECS = [

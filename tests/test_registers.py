@@ -1,4 +1,4 @@
-"""hw.registers over AXI4-Lite with random gaps: start, done, interrupt, counters, every register."""
+"""hw.registers over AXI4-Lite with random gaps: start, done, interrupt, counters, all registers."""
 
 from collections.abc import Awaitable, Callable
 
@@ -161,7 +161,9 @@ def test_runs_are_counted(enabled: int, stall: float) -> None:
     run(script, stall)
 
 
-def control(writes: dict[int, int], running: range, finish: int, cycles: int) -> dict[str, list[int]]:
+def control(
+    writes: dict[int, int], running: range, finish: int, cycles: int
+) -> dict[str, list[int]]:
     """Write CONTROL in given cycles; return start, done and the answers, cycle by cycle."""
     out: dict[str, list[int]] = {"start": [], "interrupt": []}
 
@@ -212,7 +214,9 @@ def test_answers_wait_for_the_host() -> None:
         ctx.set(axi.wvalid, 1)
         for cycle in range(6):
             # one read and one write are taken, then no more without an answer
-            assert ctx.get(axi.arready) == ctx.get(axi.awready) == ctx.get(axi.wready) == (cycle == 0)
+            assert (
+                ctx.get(axi.arready) == ctx.get(axi.awready) == ctx.get(axi.wready) == (cycle == 0)
+            )
             assert ctx.get(axi.rvalid) == ctx.get(axi.bvalid) == (cycle > 0)
             await ctx.tick()
             ctx.set(axi.wdata, 78)
