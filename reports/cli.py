@@ -4,8 +4,10 @@ import os
 import shlex
 import sys
 import warnings
+from _thread import interrupt_main
 from collections.abc import Sequence
 from importlib import import_module
+from threading import Timer
 from typing import Any
 
 from moesaic.models.errors import InputError
@@ -30,14 +32,13 @@ DONE, DIFFERENT, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done and equal, 1 different, 2 bad input."""
     words = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments is None:
+        own_process()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:
-        with warnings.catch_warnings():
-            if not sys.warnoptions:
-                warnings.simplefilter("ignore")  # what matters is said in one line
-            return _dispatch(words)
+        return _dispatch(words)
     except InputError as error:
         return _refuse(str(error), BAD_INPUT)
     except KeyboardInterrupt:
@@ -54,6 +55,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         lines = str(error).splitlines()
         return _refuse(" ... ".join(dict.fromkeys([lines[0], lines[-1]])), code)
+
+
+def own_process() -> None:
+    """Set up a process that is ours alone: no Python warnings, no Ctrl-C that gets lost."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # what matters is said in one line
+    sys.unraisablehook = _again
+
+
+def _again(lost: "sys.UnraisableHookArgs") -> None:
+    """Interrupt once more where Python drops exceptions, as it does inside ``__del__``."""
+    if issubclass(lost.exc_type, KeyboardInterrupt):
+        Timer(0.01, interrupt_main).start()  # not here, where it would be dropped too
+    else:
+        sys.__unraisablehook__(lost)
 
 
 def _dispatch(words: Sequence[str]) -> int:

@@ -6,7 +6,7 @@
 import sys
 from pathlib import Path
 
-from moesaic.reports.cli import main
+from moesaic.reports.cli import main, own_process
 
 IMAGES = 20
 OUT = Path("runs", "vit-mnist-tiny")
@@ -25,4 +25,5 @@ def demo(out: Path = OUT) -> int:
 
 
 if __name__ == "__main__":
+    own_process()
     sys.exit(demo())
