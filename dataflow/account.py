@@ -1,5 +1,6 @@
 """What cycles, bytes and MACs are spent on, layer by layer, and how few cycles there could be."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -10,7 +11,8 @@ from moesaic.dataflow.program import Program
 from moesaic.models.commands import Unit
 from moesaic.models.graph import Constant, Input
 
-WORKING = (Unit.STREAM, Unit.VECTOR, Unit.STORE)
+OWNERS = (Unit.STREAM, Unit.VECTOR, Unit.STORE, Unit.LOAD)  # who comes first where units overlap
+Span = tuple[int, int, str]  # first cycle, end, node
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,27 +51,64 @@ def floor(program: Program, timing: Timing) -> Floor:
     )
 
 
-def layer_cycles(program: Program, done: Sequence[int], cycles: int) -> dict[str, int]:
+def layer_cycles(
+    program: Program, accepted: Sequence[int], done: Sequence[int], cycles: int
+) -> dict[str, int]:
     """Return each node's cycles; their sum is `cycles`.
 
-    Units overlap, so a layer has no cycles of its own. The cycles from one completion to the next,
-    in the order of time, are those of the command that completes. Copies ahead of their use do not
-    count: what a layer waits for its weights is the layer's. What is left at the end, until the
-    processor has seen all completions, is the last node's.
+    Units overlap, so a cycle goes to one of those at work: the product, if there is one, else the
+    vector unit's row operation, else the store, else the copy of the input or of a constant. A
+    cycle in which none is at work is spent waiting for what comes next.
     """
-    spent = {node.name: 0 for node in program.graph.nodes}
+    commands = zip(program.commands, program.notes, accepted, done, strict=True)
+    spans: dict[Unit, list[Span]] = {unit: [] for unit in OWNERS}
     fetched = {node.name for node in program.graph.nodes if isinstance(node, Input | Constant)}
-    ends = [
-        (end + 1, note.node)
-        for command, note, end in zip(program.commands, program.notes, done, strict=True)
-        if command["unit"] in WORKING or note.node in fetched
-    ]
-    frontier = 0
-    for end, node in sorted(ends, key=lambda pair: pair[0]):
-        spent[node] += end - frontier
-        frontier = end
-    spent[program.graph.nodes[-1].name] += cycles - frontier
+    for command, note, start, end in commands:
+        unit = command["unit"]
+        if unit in spans and (unit != Unit.LOAD or note.node in fetched):
+            spans[unit].append((start, end + 1, note.node))
+    owned: list[Span] = []
+    free: list[tuple[int, int]] = [(0, cycles)]
+    for unit in OWNERS:
+        mine, free = _claim(free, spans[unit])
+        owned += mine
+    owned.sort()
+    spent = {node.name: 0 for node in program.graph.nodes}
+    for start, stop, node in owned:
+        spent[node] += stop - start
+    starts = [start for start, _, _ in owned]
+    for start, stop in free:
+        following = bisect_left(starts, stop)
+        node = owned[following][2] if following < len(owned) else program.graph.nodes[-1].name
+        spent[node] += stop - start
     return spent
+
+
+def _claim(
+    free: list[tuple[int, int]], spans: list[Span]
+) -> tuple[list[Span], list[tuple[int, int]]]:
+    """Give free cycles to spans, the earlier one first; return what was given and what is left."""
+    given, left = [], []
+    spans = sorted(spans)
+    place = 0
+    for begin, end in free:
+        at = begin
+        while place and spans[place - 1][1] > begin:
+            place -= 1
+        while place < len(spans) and spans[place][0] < end:
+            start, stop, node = spans[place]
+            start, stop = max(start, at), min(stop, end)
+            if start < stop:
+                if at < start:
+                    left.append((at, start))
+                given.append((start, stop, node))
+                at = stop
+            if spans[place][1] > end:
+                break
+            place += 1
+        if at < end:
+            left.append((at, end))
+    return given, left
 
 
 def layer_bytes(program: Program) -> dict[str, tuple[int, int]]:

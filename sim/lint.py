@@ -9,6 +9,10 @@ from moesaic.sim.toolchain import find_toolchain
 WAIVERS = {
     "DECLFILENAME": "one file holds all modules of a design",
     "PROCASSINIT": "a register's value at power-up stands in its declaration, as FPGAs load it",
+    "SYMRSVDWORD": "`interrupt` is the port's conventional name; only C++ minds",
+    "UNUSEDSIGNAL": "commands, beats and addresses have the width of the largest machine",
+    "VARHIDDEN": "a memory bears the name of the part that it is",
+    "WIDTHTRUNC": "Yosys writes `!x` for `x == 0` and cuts the result of a shift",
     "WIDTHEXPAND": "Yosys writes operands at their own width; Verilog extends them as it means to",
 }
 """Warnings that remain by construction, each with its reason."""

@@ -184,9 +184,13 @@ class RunResult:
         }
 
     def _layers(self) -> list[dict[str, Any]]:
-        predicted = layer_cycles(self.program, self.timing.done, self.timing.cycles)
+        predicted = layer_cycles(
+            self.program, self.timing.accepted, self.timing.done, self.timing.cycles
+        )
         seen = (
-            layer_cycles(self.program, self.runs[0].done, self.runs[0].cycles)
+            layer_cycles(
+                self.program, self.runs[0].accepted, self.runs[0].done, self.runs[0].cycles
+            )
             if self.runs
             else dict.fromkeys(predicted)
         )
