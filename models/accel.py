@@ -6,6 +6,7 @@ from fractions import Fraction
 from moesaic.models.errors import InputError
 
 MAX_WORD_BITS = 1 << 15
+MAX_SLICES = 256  # of a word: results name theirs by 8 bits
 
 
 def _check_range(owner: str, name: str, value: object, low: int, high: int) -> None:
@@ -182,6 +183,12 @@ class AccelSpec:
             raise InputError(
                 f"rows * largest M/N * data_bits must be at most {MAX_WORD_BITS}, "
                 f"not {self.act_word * self.data_bits}"
+            )
+        narrowest = min(self.columns, self.lanes)
+        if self.act_word > MAX_SLICES * narrowest:
+            raise InputError(
+                f"rows * largest M/N must be at most {MAX_SLICES * narrowest} ({MAX_SLICES} * "
+                f"columns and {MAX_SLICES} * lanes), not {self.act_word}"
             )
 
     # ---- widths -------------------------------------------------------------------------------

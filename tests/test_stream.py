@@ -7,6 +7,7 @@ from moesaic.hw.command_layout import command_layout
 from moesaic.hw.stream import BEAT, Stream
 from moesaic.models.accel import NM, AccelSpec
 from moesaic.models.commands import Buffer, Command, Unit
+from moesaic.models.errors import InputError
 from moesaic.models.geometry import narrow_word
 from moesaic.sim.cycle_bench import Source, pack, run_cycles, unpack
 from moesaic.sim.sequencer_model import stream_tiles
@@ -109,3 +110,13 @@ def test_beats_have_no_gaps_when_weights_are_ready() -> None:
     commands = [random_command(spec, 4, rng) for _ in range(4)]
     model, _ = stream_tiles(spec, commands, [1, 2, 3, 4], [0])
     assert sorted(model.steps) == list(range(2, 2 + len(model.steps)))
+
+
+def test_words_have_no_more_slices_than_a_beat_can_name() -> None:
+    widest = make_spec(128, 8, 8, 1, "1:16")
+    assert widest.act_word // widest.columns == 1 << dict(iter(BEAT))["dest_slice"].width
+    for columns, lanes in ((4, 8), (8, 4)):
+        with pytest.raises(
+            InputError, match=r"rows \* largest M/N must be at most 1024 .*not 2048"
+        ):
+            make_spec(128, columns, lanes, 1, "1:16")
