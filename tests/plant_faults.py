@@ -156,12 +156,12 @@ def report(outcomes: Sequence[Outcome]) -> str:
     """Return the table."""
     caught = sum(outcome.result == "caught" for outcome in outcomes)
     blocks = len({outcome.fault.file for outcome in outcomes})
+    summary = f"{caught} of {len(outcomes)} faults in {blocks} files made a test fail"
     lines = [
         "# Planted faults",
         "",
-        "Each line is one change in one file of `hw/`, made in a copy. "
-        + f"{caught} of {len(outcomes)} faults in {blocks} files made a test fail; "
-        + "the test is the first that did.",
+        "Each line is one change in one file of `hw/`, made in a copy of it.",
+        f"{summary}; the test is the first that did.",
         "`make faults` plants them again and writes this file.",
         "",
         "| block | fault | first test that fails | seconds |",
