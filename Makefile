@@ -5,7 +5,7 @@ STAMP := $(VENV)/.stamp
 FOLDERS := models hw sim dataflow hls_templates reports
 APT := apt-get install
 
-.PHONY: venv demo test nightly bench check typing clean
+.PHONY: venv demo test nightly faults bench check typing clean
 .DEFAULT_GOAL := venv
 MAKEFLAGS += --no-print-directory
 
@@ -40,6 +40,9 @@ test: $(STAMP)
 
 nightly: $(STAMP)
 	@$(BIN)/python -m pytest -n 2 tests
+
+faults: $(STAMP)
+	@$(BIN)/python tests/plant_faults.py
 
 bench: $(STAMP)
 	@$(BIN)/python -m moesaic.reports.bench
