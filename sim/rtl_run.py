@@ -8,14 +8,14 @@ import numpy as np
 
 from moesaic.dataflow.cycles import Timing
 from moesaic.dataflow.program import Program
-from moesaic.hw.top import top_verilog
 from moesaic.models.commands import UNITS, Unit
 from moesaic.models.execute import execute
 from moesaic.models.graph import Ints
 from moesaic.sim.compare import compare_cycles, compare_tensors
 from moesaic.sim.options import RunOptions, StageClock
 from moesaic.sim.run_result import RtlRun
-from moesaic.sim.system import Job, RunLog, build_system, outputs, simulate
+from moesaic.sim.system import WAVES, Job, RunLog, build_system, outputs, simulate
+from moesaic.sim.verilog_cache import cached_verilog
 
 RESULT = "result in memory"
 
@@ -28,11 +28,12 @@ def run_rtl(
     Waves appear under their name when they are whole.
     """
     batch, waves = options.batch, options.waves_file
+    kind = None if waves is None else WAVES[waves.suffix]
     batches = [list(inputs[i : i + batch]) for i in range(0, len(inputs), batch)]
     with clock("elaborate"):
-        verilog = top_verilog(program.spec)
+        verilog = cached_verilog(program.spec)
     with clock("compile"):
-        build_system(program.spec, waves=waves.suffix[1:] if waves else None, verilog=verilog)
+        build_system(program.spec, waves=kind, verilog=verilog)
     where = None if waves is None else waves.resolve().parent
     with (
         tempfile.TemporaryDirectory(prefix="moesaic-") as folder,

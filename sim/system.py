@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from moesaic.dataflow.mapper import input_bytes, read_output
 from moesaic.dataflow.program import Program
-from moesaic.hw.top import top_verilog
 from moesaic.models.accel import AccelSpec
 from moesaic.models.commands import UNITS, Unit
 from moesaic.models.graph import Ints
 from moesaic.sim.build import Waves, build
 from moesaic.sim.run import SimulationResult, run_cocotb
+from moesaic.sim.verilog_cache import cached_verilog
 
 SOURCES = Path(__file__).parent
 FILES = ("system_bench.sv", "axi_memory.sv", "memory.cpp", "monitor.cpp")
@@ -62,7 +62,7 @@ def build_system(
     `verilog` replaces the accelerator's own, for planted faults.
     """
     sources = {name: (SOURCES / name).read_text() for name in FILES}
-    sources["moesaic_top.sv"] = top_verilog(spec) if verilog is None else verilog
+    sources["moesaic_top.sv"] = cached_verilog(spec) if verilog is None else verilog
     tokens, container = spec.tokens_per_beat, 8 * spec.wide_bytes
     defines = {
         "BUS_BYTES": spec.bus_bytes,
