@@ -64,7 +64,7 @@ def layer_cycles(
     spans: dict[Unit, list[Span]] = {unit: [] for unit in OWNERS}
     fetched = {node.name for node in program.graph.nodes if isinstance(node, Input | Constant)}
     for command, note, start, end in commands:
-        unit = command["unit"]
+        unit = Unit(command["unit"])
         if unit in spans and (unit != Unit.LOAD or note.node in fetched):
             spans[unit].append((start, end + 1, note.node))
     owned: list[Span] = []

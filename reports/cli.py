@@ -38,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:
-        return _dispatch(words)
+        code = _dispatch(words)
+        sys.stdout.flush()
     except InputError as error:
         return _refuse(str(error), BAD_INPUT)
     except KeyboardInterrupt:
@@ -50,11 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except RuntimeError as error:
-        code = _tool_failure(error)
-        if code is None:
+        failure = _tool_failure(error)
+        if failure is None:
             raise
         lines = str(error).splitlines()
-        return _refuse(" ... ".join(dict.fromkeys([lines[0], lines[-1]])), code)
+        return _refuse(" ... ".join(dict.fromkeys([lines[0], lines[-1]])), failure)
+    return code
 
 
 def own_process() -> None:

@@ -3,8 +3,12 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from moesaic.sim.options import Progress
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
 
 WORDS = {
     "load": "load model and images",
@@ -40,32 +44,32 @@ def stage_progress() -> Iterator[Progress]:
         yield show
 
 
+class Counter:
+    """Counts pieces of work: a line for each, or a moving bar."""
+
+    def __init__(self, what: str, bars: "Bars | None" = None) -> None:
+        self.what, self.bars = what, bars
+        self.task = None if bars is None else bars.add_task(what, total=None)
+
+    def show(self, done: int, total: int, text: str) -> None:
+        """Say that `done` pieces of `total` are behind us, and what the last or next one is."""
+        line = f"{self.what} {done}/{total}  {text}".rstrip()
+        if self.bars is None or self.task is None:
+            print(line, flush=True)
+        else:
+            self.bars.update(self.task, completed=done, total=total, description=line)
+
+
 @contextmanager
-def counted_progress(total: int, what: str) -> Iterator["Counter"]:
-    """Give a counter of `total` equal pieces of work."""
+def counted_progress(what: str) -> Iterator[Counter]:
+    """Give a counter of equal pieces of work."""
     if not sys.stdout.isatty():
-        yield Counter(total=total, what=what)
+        yield Counter(what)
         return
     from rich.progress import Progress as Bars
 
     with Bars() as bars:
-        task = bars.add_task(what, total=total)
-        counter = Counter(total=total, what=what)
-        counter.show = lambda text: bars.update(task, advance=1, description=text)
-        yield counter
-
-
-class Counter:
-    """Counts pieces of work and prints a line for each."""
-
-    def __init__(self, *, total: int, what: str) -> None:
-        self.total, self.what, self.done = total, what, 0
-        self.show = lambda text: print(text, flush=True)
-
-    def step(self, text: str) -> None:
-        """Say that one more piece is done."""
-        self.done += 1
-        self.show(f"{self.what} {self.done}/{self.total}  {text}")
+        yield Counter(what, bars)
 
 
 def _plain(stage: str, seconds: float | None) -> None:

@@ -21,7 +21,7 @@ RUN = "run {model} --backend model --accel"
 TINY = f"{RUN} tiny"
 
 
-def npy(array: np.ndarray) -> bytes:
+def npy(array: Any) -> bytes:
     file = io.BytesIO()
     np.save(file, array)
     return file.getvalue()

@@ -12,6 +12,7 @@ import pytest
 
 from moesaic.models.accel_io import preset_names
 from moesaic.models.data import load_mnist
+from moesaic.models.execute import execute
 from moesaic.models.register_map import REGISTERS
 from moesaic.models.sample_networks import sample_network
 from moesaic.models.vit_config import VitConfig
@@ -153,15 +154,12 @@ def test_batches_on_rtl_with_stalls() -> None:
 def test_a_difference_ends_with_exit_code_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from moesaic.sim import rtl_run
-
     def wrong(*args: Any, **options: Any) -> dict[str, Any]:
         tensors = dict(execute(*args, **options))
         tensors["blocks.1.attn.q"] = tensors["blocks.1.attn.q"] + np.eye(50, 64, dtype=np.int64)
         return tensors
 
-    execute = rtl_run.execute
-    monkeypatch.setattr(rtl_run, "execute", wrong)
+    monkeypatch.setattr("moesaic.sim.rtl_run.execute", wrong)
     result = run("vit-mnist-2of8", "--accel", "tiny", code=1)
     assert not result["bit_exact"]
     assert result["mismatches"] == 1

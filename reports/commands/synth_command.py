@@ -1,10 +1,8 @@
-"""`moesaic synth`: what an accelerator takes on a target, and how fast it gets."""
+"""`moesaic synth`: what an accelerator takes on a target, and whether it fits."""
 
 import argparse
-from importlib import import_module
-from importlib.util import find_spec
+from typing import Any
 
-from moesaic.models.errors import InputError
 from moesaic.reports.arguments import path
 from moesaic.reports.files import check_file, write_json
 
@@ -26,12 +24,23 @@ def execute(options: argparse.Namespace) -> int:
     spec = load_accel(options.accel)
     check_file(options.json, "--json")
 
-    if find_spec("moesaic.reports.synth") is None:
-        raise InputError("synth: synthesis is not part of this version")
-    synth = import_module("moesaic.reports.synth")
-    result = synth.synthesise(spec, options.target, **({"pnr": True} if options.pnr else {}))
-    for name, value in result.items():
-        print(f"  {name:<16}  {value}")
+    from moesaic.reports.progress import counted_progress
+    from moesaic.reports.synth import synthesise
+
+    with counted_progress("module") as counter:
+        result = synthesise(spec, options.target, pnr=options.pnr, progress=counter.show)
+    print_resources(result)
     if options.json:
         write_json(options.json, result)
     return 0
+
+
+def print_resources(result: dict[str, Any]) -> None:
+    """Print totals beside what the part offers, and the method."""
+    print(f"  {'accelerator':<11}  {result['accel']} on {result['target']}, part {result['part']}")
+    for name, used in result["totals"].items():
+        limit = result["limits"].get(name)
+        share = "" if limit is None else f" of {limit:,}, {used / limit:.1%}"
+        room = "" if limit is None or result["fits"][name] else ": DOES NOT FIT"
+        print(f"  {name:<11}  {used:,}{share}{room}")
+    print(f"  {'method':<11}  {result['method']}")

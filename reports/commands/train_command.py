@@ -39,11 +39,12 @@ def execute(options: argparse.Namespace) -> int:
     from moesaic.models.zoo_vit import vit_network
     from moesaic.reports.progress import counted_progress
 
-    with counted_progress(recipe.epochs, "epoch") as counter:
+    with counted_progress("epoch") as counter:
 
         def show(done: Progress) -> None:
             held = "" if done.holdout_top1 is None else f"  hold-out {done.holdout_top1:.2%}"
-            counter.step(f"loss {done.loss:.4f}{held}  {done.seconds:.0f} s")
+            text = f"loss {done.loss:.4f}{held}  {done.seconds:.0f} s"
+            counter.show(done.epoch, done.epochs, text)
 
         result = train(recipe, show)
     split, weights = load_mnist(), weights_of(result.model)
