@@ -18,7 +18,9 @@ def program_of(form: str) -> Program:
     return map_graph(quantise(network, sample_images(network, 3)), load_accel("tiny"), batch=2)
 
 
-def slow_layer_cycles(program: Program, accepted: list[int], done: list[int], cycles: int) -> dict:
+def slow_layer_cycles(
+    program: Program, accepted: list[int], done: list[int], cycles: int
+) -> dict[str, int]:
     """Go through the cycles one by one, from the last to the first."""
     fetched = {n.name for n in program.graph.nodes if isinstance(n, Input | Constant)}
     spent = {node.name: 0 for node in program.graph.nodes}
@@ -27,7 +29,7 @@ def slow_layer_cycles(program: Program, accepted: list[int], done: list[int], cy
         program.commands, program.notes, accepted, done, strict=True
     ):
         if command["unit"] != Unit.LOAD or note.node in fetched:
-            at_work.setdefault(command["unit"], []).append((start, end, note.node))
+            at_work.setdefault(Unit(command["unit"]), []).append((start, end, note.node))
     following = program.graph.nodes[-1].name
     for cycle in reversed(range(cycles)):
         for unit in (Unit.STREAM, Unit.VECTOR, Unit.STORE, Unit.LOAD):

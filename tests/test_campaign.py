@@ -3,13 +3,17 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from moesaic.dataflow.mapper import map_graph
+from moesaic.dataflow.program import Program
 from moesaic.models.accel import AccelSpec
 from moesaic.models.accel_io import load_accel
-from moesaic.models.commands import Unit
+from moesaic.models.commands import Unit, encode
 from moesaic.models.execute import execute
+from moesaic.models.graph import Ints
 from moesaic.models.input_matrix import input_matrix
 from moesaic.models.quantise import quantise
 from moesaic.models.sample_networks import sample_images, sample_network
@@ -36,7 +40,7 @@ def test_campaign_is_exact(number: int, tmp_path: Path) -> None:
     assert [f"{spec.name} {c.label} stall {c.stall}: {c.problem}" for c in cases if c.problem] == []
 
 
-def small_program(spec: AccelSpec, batch: int = 1):  # noqa: ANN201
+def small_program(spec: AccelSpec, batch: int = 1) -> tuple[Program, list[Ints]]:
     network = sample_network("prenorm")
     images = sample_images(network, 3)
     graph = quantise(network, images)
@@ -65,11 +69,7 @@ def test_hang_names_the_unit_that_waits(tmp_path: Path, monkeypatch: pytest.Monk
         simulate([Job(program=program, inputs=inputs[:1])], tmp_path)
 
 
-def _patched(program, place: int, address: int):  # noqa: ANN001, ANN202
-    import numpy as np
-
-    from moesaic.models.commands import encode
-
+def _patched(program: Program, place: int, address: int) -> NDArray[np.uint8]:
     image = program.image.copy()
     image[address : address + 64] = np.frombuffer(encode(program.commands[place]), dtype=np.uint8)
     return image
