@@ -104,7 +104,7 @@ def environment(folder: Path, cache: Path) -> dict[str, str]:
 def run_tests(folder: Path, cache: Path, tests: Sequence[str]) -> tuple[int, str]:
     """Run tests in a tree; return pytest's exit code and what it said."""
     where = "import moesaic.hw.cell as c; print(c.__file__)"
-    pytest = ["-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    pytest = ["-m", "pytest", "-x", "-q", "--tb=line", "-p", "no:cacheprovider", "-p", "no:xdist"]
     pytest += ["-o", "addopts=--import-mode=importlib", *tests]
     said = ""
     for command in (["-c", where], pytest):
