@@ -4,23 +4,17 @@ The stages are those of :func:`synthesise`. Clock frequencies need place and rou
 part of this.
 """
 
-import hashlib
-import json
 import time
 from collections.abc import Callable
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
-from moesaic.hw import emit
-from moesaic.hw.top import top_verilog
-from moesaic.models import accel
 from moesaic.models.accel import AccelSpec
 from moesaic.models.errors import InputError
 from moesaic.reports.synth_cells import LIMITS, RESOURCES, amounts
 from moesaic.reports.synth_modules import batches, distinct_modules, placements
-from moesaic.reports.synth_yosys import keep, synthesise_modules
-from moesaic.sim.build import cache_directory
+from moesaic.reports.synth_yosys import synthesise_modules
+from moesaic.sim.verilog_cache import cached_verilog
 
 TOP = "moesaic_top"
 BATCH = 60_000  # characters of Verilog for one run of Yosys
@@ -60,7 +54,7 @@ def synthesise(
     dict
         ``accel``, ``target``, ``part``; ``totals`` by resource; ``limits`` of the part and whether
         each total ``fits``; ``modules`` with name, count and the resources of one; ``method``;
-        ``seconds`` of this call and ``yosys_seconds`` that its modules took when they were new.
+        ``seconds`` of this call, ``yosys_seconds`` that its modules took when they were new.
 
     Raises
     ------
@@ -72,26 +66,12 @@ def synthesise(
     if pnr:
         raise InputError("--pnr: place and route is not part of this version, only counts are")
     start = time.perf_counter()
-    kept = cache_directory() / "synthesis" / f"{_key(spec, target)}.json"
-    if not kept.exists():
-        keep(kept, _count(spec, target, progress))
-    result: dict[str, Any] = json.loads(kept.read_text())
+    result = _count(spec, target, progress)
     return result | {"seconds": round(time.perf_counter() - start, 3)}
 
 
-def _key(spec: AccelSpec, target: str) -> str:
-    """Hash all that a result depends on: parameters, generator, tables, Yosys."""
-    digest = hashlib.sha256(f"{spec!r} {target} {version('pyosys')}".encode())
-    folders = [Path(module.__file__).parent for module in (emit, accel)]
-    sources = [path for folder in folders for path in folder.glob("*.py")]
-    sources += Path(__file__).parent.glob("synth*.py")
-    for path in sorted(sources):
-        digest.update(path.name.encode() + path.read_bytes())
-    return digest.hexdigest()[:24]
-
-
 def _count(spec: AccelSpec, target: str, progress: Progress | None) -> dict[str, Any]:
-    modules = distinct_modules(top_verilog(spec))
+    modules = distinct_modules(cached_verilog(spec))
     counts = placements(modules, TOP)
     totals = dict.fromkeys(RESOURCES[target], 0.0)
     rows: list[dict[str, Any]] = []

@@ -86,7 +86,7 @@ def batches(modules: Iterable[Module], size: int) -> list[list[Module]]:
 def placements(modules: Mapping[str, Module], top: str) -> dict[str, int]:
     """Return how often each module occurs in one `top`."""
     counts: Counter[str] = Counter({top: 1})
-    for name in reversed(modules):  # parents before children
+    for name in reversed(list(modules)):  # parents before children
         for child, count in modules[name].children.items():
             counts[child] += counts[name] * count
     return dict(counts)

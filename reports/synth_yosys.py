@@ -37,7 +37,7 @@ SCRIPTS = {
         "{wide}",
         f"{XILINX} -run fine:",
     ),
-    "ecp5": ("synth_ecp5 -top {top}",),
+    "ecp5": ("synth_ecp5 -noflatten -noiopad -top {top}",),
 }
 WIDE = (
     "simplemap {module}/t:$mux",
@@ -88,13 +88,13 @@ def synthesise_modules(
     if not kept.exists():
         start = time.perf_counter()
         cells = _run({module.name: module for module in batch}, modules, target)
-        keep(kept, {"cells": cells, "seconds": time.perf_counter() - start})
+        _keep(kept, {"cells": cells, "seconds": time.perf_counter() - start})
     found = json.loads(kept.read_text())
     return found["cells"], found["seconds"]
 
 
-def keep(path: Path, data: object) -> None:
-    """Write a file of the cache, whole or not at all."""
+def _keep(path: Path, data: object) -> None:
+    """Write a file of the cache whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".new", delete=False) as file:
         json.dump(data, file)
