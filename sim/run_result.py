@@ -101,9 +101,8 @@ class RunResult:
         """Whether every command of every run took the predicted cycles; None without RTL."""
         if not self.runs:
             return None
-        return all(
-            run.cycles == self.timing.cycles and run.done == self.timing.done for run in self.runs
-        )
+        wanted = (self.timing.cycles, self.timing.accepted, self.timing.done)
+        return all((run.cycles, run.accepted, run.done) == wanted for run in self.runs)
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as one plain object."""
