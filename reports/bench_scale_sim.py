@@ -1,0 +1,135 @@
+"""SCALE-Sim v3 on the GEMMs of an encoder layer, in a virtual environment of its own."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+REQUIREMENTS = ("scalesim==3.0.0", "numpy<2")  # it breaks on numpy 2
+INSTALL_TIMEOUT, RUN_TIMEOUT = 600, 1800
+
+CONFIG = """[general]
+run_name = bench
+[architecture_presets]
+ArrayHeight = {rows}
+ArrayWidth = {columns}
+IfmapSramSzkB = 512
+FilterSramSzkB = 512
+OfmapSramSzkB = 256
+IfmapOffset = 0
+FilterOffset = 10000000
+OfmapOffset = 20000000
+Dataflow = ws
+Bandwidth = {columns}
+ReadRequestBuffer = 64
+WriteRequestBuffer = 64
+[layout]
+IfmapCustomLayout = False
+IfmapSRAMBankBandwidth = 10
+IfmapSRAMBankNum = 10
+IfmapSRAMBankPort = 2
+FilterCustomLayout = False
+FilterSRAMBankBandwidth = 10
+FilterSRAMBankNum = 10
+FilterSRAMBankPort = 2
+[sparsity]
+SparsitySupport = false
+SparseRep = ellpack_block
+OptimizedMapping = false
+BlockSize = 8
+RandomNumberGeneratorSeed = 40
+[run_presets]
+InterfaceBandwidth = CALC
+UseRamulatorTrace = False
+"""
+
+SCRIPT = """
+import csv, json, sys, time
+from scalesim.scale_sim import scalesim
+start = time.perf_counter()
+tool = scalesim(save_disk_space=True, verbose=False, config="bench.cfg", topology="gemms.csv",
+                layout="layout.csv", input_type_gemm=True)
+tool.run_scale(top_path="out")
+seconds = time.perf_counter() - start
+rows = list(csv.reader(open("out/bench/COMPUTE_REPORT.csv")))
+place = [name.strip() for name in rows[0]].index("Total Cycles")
+cycles = sum(int(row[place]) for row in rows[1:])
+json.dump({"seconds": seconds, "cycles": cycles}, open("answer.json", "w"))
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gemm:
+    """``(m, k)`` times ``(k, n)``."""
+
+    name: str
+    m: int
+    n: int
+    k: int
+
+
+class ScaleSimError(RuntimeError):
+    """SCALE-Sim cannot be had or fails; the message is one line."""
+
+
+def encoder_gemms(tokens: int, dim: int, heads: int, mlp: int) -> list[Gemm]:
+    """Return the GEMMs of one encoder layer."""
+    head = dim // heads
+    shapes = [("qkv", tokens, 3 * dim, dim)]
+    shapes += [(f"scores{i}", tokens, tokens, head) for i in range(heads)]
+    shapes += [(f"values{i}", tokens, head, tokens) for i in range(heads)]
+    shapes += [
+        ("proj", tokens, dim, dim),
+        ("fc1", tokens, mlp, dim),
+        ("fc2", tokens, dim, mlp),
+    ]
+    return [Gemm(name=name, m=m, n=n, k=k) for name, m, n, k in shapes]
+
+
+def scale_sim(folder: Path, gemms: Sequence[Gemm], *, rows: int, columns: int) -> dict[str, float]:
+    """Return ``seconds`` (imports left out) and ``cycles`` of SCALE-Sim, weight stationary.
+
+    Parameters
+    ----------
+    folder : Path
+        Of its virtual environment; made if missing.
+    gemms : sequence of Gemm
+    rows, columns : int
+        Of the array.
+
+    Raises
+    ------
+    ScaleSimError
+        If it cannot be installed or fails.
+    """
+    python = folder / "bin" / "python"
+    if not (folder / "ready").exists():
+        _call([sys.executable, "-m", "venv", str(folder)], "a virtual environment", folder.parent)
+        pip = [str(python), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
+        _call([*pip, *REQUIREMENTS], f"pip install {REQUIREMENTS[0]}", folder)
+        (folder / "ready").touch()
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        (work / "bench.cfg").write_text(CONFIG.format(rows=rows, columns=columns))
+        lines = [f"{gemm.name},{gemm.m},{gemm.n},{gemm.k}," for gemm in gemms]
+        (work / "gemms.csv").write_text("\n".join(["Layer,M,N,K,", *lines]) + "\n")
+        (work / "layout.csv").write_text("\n".join(["Layer,", *(f"{g.name}," for g in gemms)]))
+        _call([str(python), "-c", SCRIPT], "SCALE-Sim", work, timeout=RUN_TIMEOUT)
+        answer: dict[str, float] = json.loads((work / "answer.json").read_text())
+    return answer
+
+
+def _call(command: list[str], what: str, where: Path, *, timeout: int = INSTALL_TIMEOUT) -> None:
+    where.mkdir(parents=True, exist_ok=True)
+    try:
+        run = subprocess.run(
+            command, cwd=where, capture_output=True, text=True, timeout=timeout, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ScaleSimError(f"{what}: {error}") from None
+    if run.returncode:
+        last = ((run.stderr or run.stdout).strip().splitlines() or ["no message"])[-1]
+        raise ScaleSimError(f"{what}: {last}")
