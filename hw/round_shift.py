@@ -1,6 +1,6 @@
 """Rounding right shift with saturation: the last step of every requantisation."""
 
-from amaranth.hdl import Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -43,6 +43,7 @@ class RoundShift(wiring.Component):
         m = Module()
         low, high = limits(self.out_bits)
         width = self.in_bits + 1  # with the bit of the half below
+        near = min(width - 1, self.out_bits + (1 << COARSE_LOG2))  # bits of the result
 
         # Cycles 1 and 2: shift, and remember whether a one was dropped below the half.
         halves = Signal(signed(width))
@@ -50,16 +51,25 @@ class RoundShift(wiring.Component):
         coarse, dropped_coarse = self._stage(
             m,
             halves,
+            keep=near,
             dropped=0,
             shift=self.shift,
             places=range(COARSE_LOG2, SHIFT_BITS),
             name="coarse",
         )
+        # Of the bits further up, all that matters is whether one differs from the sign.
+        sign = Signal()
+        far = Signal()
         fine_shift = Signal(COARSE_LOG2)
-        m.d.sync += fine_shift.eq(self.shift[:COARSE_LOG2])
+        m.d.sync += [
+            sign.eq(halves[-1]),
+            far.eq(self._far(halves, near).bit_select(self.shift[COARSE_LOG2:], 1)),
+            fine_shift.eq(self.shift[:COARSE_LOG2]),
+        ]
         shifted, dropped = self._stage(
             m,
-            coarse,
+            Cat(coarse, sign).as_signed(),
+            keep=near + 1,
             dropped=dropped_coarse,
             shift=fine_shift,
             places=range(COARSE_LOG2),
@@ -72,12 +82,13 @@ class RoundShift(wiring.Component):
         rounded = Signal(signed(self.out_bits + 1))
         above = Signal()
         below = Signal()
-        sign = shifted[-1]
-        upper = shifted[self.out_bits :]  # from the result's sign upwards
+        far_late = Signal()
+        upper = shifted[:-1][self.out_bits :]  # from the result's sign upwards
         m.d.sync += [
+            far_late.eq(far),
             rounded.eq(quotient[: self.out_bits].as_signed() + round_up),
-            above.eq(~sign & upper.any()),
-            below.eq(sign & ~upper.all()),
+            above.eq(~shifted[-1] & (far_late | upper.any())),
+            below.eq(shifted[-1] & (far_late | ~upper.all())),
         ]
 
         # Cycle 4: saturate. Rounding may reach one above the largest value, never below.
@@ -87,10 +98,23 @@ class RoundShift(wiring.Component):
         return m
 
     @staticmethod
+    def _far(value: Value, near: int) -> Value:
+        """Return, for each coarse shift, whether a bit that ends above `near` is not the sign."""
+        uppers = [value[near + step :] for step in range(0, 1 << SHIFT_BITS, 1 << COARSE_LOG2)]
+        return Cat(*((upper ^ value[-1].replicate(len(upper))).any() for upper in uppers))
+
+    @staticmethod
     def _stage(
-        m: Module, value: Value, *, dropped: object, shift: Value, places: range, name: str
+        m: Module,
+        value: Value,
+        *,
+        keep: int,
+        dropped: object,
+        shift: Value,
+        places: range,
+        name: str,
     ) -> tuple[Signal, Signal]:
-        """Shift by the bits of `shift` at `places`, largest first, into registers."""
+        """Shift by the bits of `shift` at `places`, largest first; register the lower `keep`."""
         for place in reversed(places):
             amount = 1 << place
             lost = value[: min(amount, len(value))].any()
@@ -98,7 +122,7 @@ class RoundShift(wiring.Component):
             moved = Signal(signed(len(value)), name=f"{name}_by_{amount}")
             m.d.comb += moved.eq(Mux(shift[place], value >> amount, value))
             value = moved
-        register = Signal(signed(len(value)), name=name)
+        register = Signal(signed(keep), name=name)
         flag = Signal(name=f"{name}_dropped")
-        m.d.sync += [register.eq(value), flag.eq(dropped)]
+        m.d.sync += [register.eq(value[:keep]), flag.eq(dropped)]
         return register, flag
