@@ -9,6 +9,16 @@ from moesaic.models.requant import SHIFT_BITS, limits
 COARSE_LOG2 = 3  # shifts by multiples of 8 come first, then those by 0..7
 
 
+def differs_above(value: Value, near: int, coarse: Value) -> Value:
+    """Return whether a bit of ``value >> 8 * coarse`` from bit `near` on is not its sign.
+
+    That is all that saturation asks of these bits, so the shifters need not bring them down.
+    """
+    uppers = [value[near + step :] for step in range(0, 1 << SHIFT_BITS, 1 << COARSE_LOG2)]
+    differ = Cat(*((upper ^ value[-1].replicate(len(upper))).any() for upper in uppers))
+    return differ.bit_select(coarse, 1)
+
+
 class RoundShift(wiring.Component):
     """Return ``saturate(round_half_even(value / 2**shift))``, as ``models.requant`` says.
 
@@ -57,13 +67,12 @@ class RoundShift(wiring.Component):
             places=range(COARSE_LOG2, SHIFT_BITS),
             name="coarse",
         )
-        # Of the bits further up, all that matters is whether one differs from the sign.
         sign = Signal()
         far = Signal()
         fine_shift = Signal(COARSE_LOG2)
         m.d.sync += [
             sign.eq(halves[-1]),
-            far.eq(self._far(halves, near).bit_select(self.shift[COARSE_LOG2:], 1)),
+            far.eq(differs_above(halves, near, self.shift[COARSE_LOG2:])),
             fine_shift.eq(self.shift[:COARSE_LOG2]),
         ]
         shifted, dropped = self._stage(
@@ -96,12 +105,6 @@ class RoundShift(wiring.Component):
             Mux(above | (~below & (rounded > high)), high, Mux(below, low, rounded))
         )
         return m
-
-    @staticmethod
-    def _far(value: Value, near: int) -> Value:
-        """Return, for each coarse shift, whether a bit that ends above `near` is not the sign."""
-        uppers = [value[near + step :] for step in range(0, 1 << SHIFT_BITS, 1 << COARSE_LOG2)]
-        return Cat(*((upper ^ value[-1].replicate(len(upper))).any() for upper in uppers))
 
     @staticmethod
     def _stage(

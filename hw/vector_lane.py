@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out, Signature
 
 from moesaic.hw.delay import delay
 from moesaic.hw.exp2 import Exp2
-from moesaic.hw.round_shift import RoundShift
+from moesaic.hw.round_shift import RoundShift, differs_above
 from moesaic.models.accel import AccelSpec
 from moesaic.models.exp2 import power_bits
 from moesaic.models.layernorm import (
@@ -145,16 +145,24 @@ class VectorLane(wiring.Component):
         if cut:
             m.d.comb += self.lower.eq(delay(m, x[:cut], SQUARE_AT - OPERAND_AT, "lower"))
 
-        coarse = Signal(signed(len(product)))
-        fine = Signal(signed(len(product)))
+        near = Z_BITS + (1 << COARSE_LOG2) - 1
+        coarse = Signal(near)
+        fine = Signal(signed(near + 1))
+        sign, far, far_late = Signal(), Signal(), Signal()
         fine_shift = delay(m, self.z_shift[:COARSE_LOG2], 1, "fine_shift")
+        steps = self.z_shift[COARSE_LOG2:]
         m.d.sync += [
-            coarse.eq(p.as_signed() >> Cat(Const(0, COARSE_LOG2), self.z_shift[COARSE_LOG2:])),
-            fine.eq(coarse >> fine_shift),
+            coarse.eq(p.as_signed() >> Cat(Const(0, COARSE_LOG2), steps)),
+            sign.eq(p[-1]),
+            far.eq(differs_above(p, near, steps)),
+            fine.eq(Cat(coarse, sign).as_signed() >> fine_shift),
+            far_late.eq(far),
         ]
         z = Signal(signed(Z_BITS))
         z_low, z_high = limits(Z_BITS)
-        m.d.sync += z.eq(Mux(fine > z_high, z_high, Mux(fine < z_low, z_low, fine)))
+        too_large = (far_late & ~fine[-1]) | (fine > z_high)
+        too_small = (far_late & fine[-1]) | (fine < z_low)
+        m.d.sync += z.eq(Mux(too_large, z_high, Mux(too_small, z_low, fine)))
 
         factor = Signal(signed(FACTOR_BITS))
         gain = self.entry[:GAIN_BITS].as_signed()
