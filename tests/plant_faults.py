@@ -152,26 +152,32 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def report(outcomes: Sequence[Outcome]) -> str:
-    """Return the table."""
-    caught = sum(outcome.result == "caught" for outcome in outcomes)
-    blocks = len({outcome.fault.file for outcome in outcomes})
-    summary = f"{caught} of {len(outcomes)} faults in {blocks} files made a test fail"
-    lines = [
+def row(outcome: Outcome) -> str:
+    """Return a fault's line of the table."""
+    block = outcome.fault.file.removesuffix(".py")
+    test = f"`{outcome.test}`" if outcome.result == "caught" else f"**{outcome.result}**"
+    return f"| {block} | {outcome.fault.what} | {test} | {outcome.seconds:.0f} |"
+
+
+def report(before: str, faults: Sequence[Fault], outcomes: Sequence[Outcome]) -> str:
+    """Return the table of all `faults`; those that were not tried keep their line of `before`."""
+    lines = {tuple(line.split(" | ")[:2]): line for line in before.splitlines()}
+    lines |= {tuple(row(outcome).split(" | ")[:2]): row(outcome) for outcome in outcomes}
+    known = [tuple(row(Outcome(fault=fault, result="")).split(" | ")[:2]) for fault in faults]
+    rows = [lines[key] for key in sorted(known) if key in lines]
+    caught = sum("**" not in line for line in rows)
+    blocks = len({fault.file for fault in faults})
+    head = [
         "# Planted faults",
         "",
         "Each line is one change in one file of `hw/`, made in a copy of it.",
-        f"{summary}; the test is the first that did.",
+        f"{caught} of {len(faults)} faults in {blocks} files made a test fail; the first that did.",
         "`make faults` plants them again and writes this file.",
         "",
         "| block | fault | first test that fails | seconds |",
         "|---|---|---|---:|",
     ]
-    for outcome in sorted(outcomes, key=lambda o: (o.fault.file, o.fault.what)):
-        block = outcome.fault.file.removesuffix(".py")
-        test = f"`{outcome.test}`" if outcome.result == "caught" else f"**{outcome.result}**"
-        lines.append(f"| {block} | {outcome.fault.what} | {test} | {outcome.seconds:.0f} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*head, *rows, ""])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -207,8 +213,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 say(f"{outcome.result:9}{outcome.seconds:5.0f} s  {name}  {outcome.test}")
                 if outcome.result != "caught":
                     say("\n".join(outcome.log.splitlines()[-12:]))
-    if not options.only:
-        REPORT.write_text(report(outcomes))
+    before = REPORT.read_text() if REPORT.exists() else ""
+    REPORT.write_text(report(before, load_faults(""), outcomes))
     bad = [outcome for outcome in outcomes if outcome.result != "caught"]
     say(f"{len(outcomes) - len(bad)} of {len(outcomes)} faults caught")
     return bool(bad)

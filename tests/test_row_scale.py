@@ -42,7 +42,8 @@ def test_layernorm_scale(data_bits: int, n: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("multiplier", "shift"), [(1 << 15, 0), (40001, 17), ((1 << 16) - 1, 25), (0, 63), (1, 40)]
+    ("multiplier", "shift"),
+    [(1 << 15, 0), (40001, 17), ((1 << 16) - 1, 25), (0, 63), (1, 40), (40001, 56)],
 )
 def test_softmax_row_scale(multiplier: int, shift: int) -> None:
     # The largest term alone makes a sum of 2**22 or more.
