@@ -4,8 +4,10 @@ The stages are those of :func:`synthesise`. Clock frequencies need place and rou
 part of this.
 """
 
+import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from typing import Any
 
@@ -18,6 +20,7 @@ from moesaic.sim.verilog_cache import cached_verilog
 
 TOP = "moesaic_top"
 BATCH = 60_000  # characters of Verilog for one run of Yosys
+WORKERS = 4  # runs at the same time, of up to a gigabyte each
 FAMILIES = {"xcup": "xc", "ecp5": "LFE5"}
 METHOD = (
     "Each distinct module of the hierarchy is synthesised alone by Yosys {yosys} ({command}) and "
@@ -76,15 +79,18 @@ def _count(spec: AccelSpec, target: str, progress: Progress | None) -> dict[str,
     totals = dict.fromkeys(RESOURCES[target], 0.0)
     rows: list[dict[str, Any]] = []
     seconds = 0.0
-    for batch in batches(modules.values(), BATCH):
-        if progress:
-            progress(len(rows), len(modules), batch[0].name)
-        cells, spent = synthesise_modules(batch, modules, target)
-        seconds += spent
-        for name, by_type in cells.items():
-            used = amounts(by_type, target)
-            rows.append({"name": name, "count": counts[name], **_plain(used)})
-            totals = {key: total + counts[name] * used[key] for key, total in totals.items()}
+    lists = batches(modules.values(), BATCH)
+    with ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1)) as pool:
+        found = pool.map(lambda batch: synthesise_modules(batch, modules, target), lists)
+        for batch in lists:
+            if progress:
+                progress(len(rows), len(modules), batch[0].name)
+            cells, spent = next(found)
+            seconds += spent
+            for name, by_type in cells.items():
+                used = amounts(by_type, target)
+                rows.append({"name": name, "count": counts[name], **_plain(used)})
+                totals = {key: total + counts[name] * used[key] for key, total in totals.items()}
     if progress:
         progress(len(modules), len(modules), "")
     limits = part_limits(spec, target)
