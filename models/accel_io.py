@@ -8,9 +8,9 @@ import yaml
 
 from moesaic.models.accel import FIELD_NAMES, NM, AccelSpec, BoardSpec, MemorySpec
 from moesaic.models.errors import InputError
+from moesaic.models.strict_yaml import read_yaml
 
 PRESETS = Path(__file__).parent / "presets"
-MAX_BYTES = 64 * 1024
 
 
 def preset_names() -> list[str]:
@@ -71,19 +71,4 @@ def _mapping(data: object, where: str, allowed: tuple[str, ...]) -> dict[str, An
 
 
 def _read(path: Path) -> AccelSpec:
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise InputError(f"{path} must be at most {MAX_BYTES} bytes")
-        text = path.read_text(encoding="utf-8")
-        if "&" in text and "*" in text:
-            raise InputError(f"{path}: YAML anchors and aliases are not allowed")
-        data = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise InputError(f"{path}: cannot be read ({reason})") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        line = str(getattr(error, "problem_mark", "") or "").strip().replace("\n", " ")
-        raise InputError(f"{path}: is not valid YAML ({line or 'cannot be parsed'})") from None
-    return accel_from(data, name=path.stem, where=str(path))
+    return accel_from(read_yaml(path), name=path.stem, where=str(path))
