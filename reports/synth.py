@@ -30,7 +30,8 @@ METHOD = (
 )
 COMMANDS = {
     "xcup": "synth_xilinx -family xcup; registers and adders go into a DSP48E2 where they would "
-    "go into a DSP48E1; index multiplexers of columns are two LUTs and a MUXF7",
+    "go into a DSP48E1; index multiplexers of columns are two LUTs and a MUXF7; the plain command "
+    "does neither and counts half as many LUTs again for a column",
     "ecp5": "synth_ecp5",
 }
 
