@@ -150,8 +150,8 @@ class Lowering(AttentionLowering, ProductLowering):
         work = Work(
             unit=Unit.VECTOR,
             fields=fields,
-            reads=(span(source),),
-            writes=(span(place),),
+            reads=(source.span,),
+            writes=(place.span,),
             ports=ports,
         )
         self.steps.append(Step(node=node.name, works=[work], fetches=fetches))
@@ -205,11 +205,5 @@ class Lowering(AttentionLowering, ProductLowering):
             "buffer": place.buffer,
             "line": base * beats,
         }
-        work = Work(unit=Unit.STORE, fields=fields, reads=(span(place),), ports=("residual read",))
+        work = Work(unit=Unit.STORE, fields=fields, reads=(place.span,), ports=("residual read",))
         self.steps.append(Step(node=node.name, part=-1, works=[work]))
-
-
-def span(place: Place) -> tuple[str, int, int]:
-    """Return a place as the scoreboard names it."""
-    buffer, start, stop = place.span
-    return buffer.name, start, stop

@@ -146,8 +146,8 @@ class AttentionLowering(ProductLowering):
                 "multiplier": node.multiplier,
                 "shift": node.shift,
             },
-            reads=(_span(source),),
-            writes=(_span(dest), self._stat_span(a, head)),
+            reads=(source.span,),
+            writes=(dest.span, self._stat_span(a, head)),
         )
         self.steps.append(Step(node=node.name, part=head, works=[work]))
 
@@ -179,8 +179,3 @@ class AttentionLowering(ProductLowering):
         rows = ceil_div(a.tokens, self.spec.tokens_per_beat)
         first = head % len(a.prob_slots) * rows
         return "ROWSTAT", first, first + rows
-
-
-def _span(place: Place) -> tuple[str, int, int]:
-    buffer, start, stop = place.span
-    return buffer.name, start, stop

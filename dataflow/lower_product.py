@@ -139,7 +139,7 @@ class ProductLowering(LoweringBase):
                 "pitch": operand.pitch,
                 "k_valid": contraction if row_mode else 0,
             },
-            reads=(_span(operand),),
+            reads=(operand.span,),
         )
         stream = self._stream(
             source,
@@ -176,13 +176,13 @@ class ProductLowering(LoweringBase):
                 f"psum_depth must be at least {beats} for {tokens} tokens, "
                 f"not {self.spec.psum_depth}"
             )
-        reads = [_span(source)]
+        reads = [source.span]
         ports: tuple[str, ...] = ()
         if dest.buffer == Buffer.RESIDUAL:
             ports = ("residual write",)
             if fields.get("epilogue") == Epilogue.ADD:
                 ports = ("residual write", "residual read")
-                reads += [_span(dest)] if fresh else []
+                reads += [dest.span] if fresh else []
         return Work(
             unit=Unit.STREAM,
             fields={
@@ -200,7 +200,7 @@ class ProductLowering(LoweringBase):
                 **fields,
             },
             reads=tuple(reads),
-            writes=(_span(dest),),
+            writes=(dest.span,),
             ports=ports,
         )
 
@@ -286,8 +286,3 @@ class ProductLowering(LoweringBase):
             if need > have:
                 raise InputError(f"{name} must be at least {need} for {node.name}, not {have}")
         return max(1, min(have // CHUNKS // need for _, have, need in limits))
-
-
-def _span(place: Place) -> tuple[str, int, int]:
-    buffer, start, stop = place.span
-    return buffer.name, start, stop

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from moesaic.dataflow.scoreboard import Span
 from moesaic.models.accel import AccelSpec
 from moesaic.models.commands import Buffer
 from moesaic.models.errors import InputError
@@ -27,9 +28,9 @@ class Place:
     channels: NDArray[np.int64]
 
     @property
-    def span(self) -> tuple[Buffer, int, int]:
-        """Scratchpad, first word, end."""
-        return self.buffer, self.base, self.base + self.rows * self.pitch
+    def span(self) -> Span:
+        """Scratchpad by name, first word, end: what the scoreboard takes."""
+        return self.buffer.name, self.base, self.base + self.rows * self.pitch
 
 
 def ceil_div(a: int, b: int) -> int:

@@ -1,12 +1,13 @@
 """The stream sequencer: one beat of activations a cycle through the tiles of a product."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.command_layout import command_layout
 from moesaic.models.accel import AccelSpec
 from moesaic.models.commands import Buffer, Unit
+from moesaic.models.geometry import narrow_word
 from moesaic.models.pipeline import log2
 
 BEAT = data.StructLayout(
@@ -105,15 +106,9 @@ class Stream(wiring.Component):
         word = Signal(24)
 
         dest_position, dest_word = Signal(16), Signal(24)
-        next_dest, dest_log2 = Signal(16), Signal(4)
+        next_dest = Signal(16)
         columns_log2 = log2(spec.columns)
-        with m.Switch(c.dest):
-            with m.Case(Buffer.ACT):
-                m.d.comb += dest_log2.eq(log2(spec.act_word) - columns_log2)
-            with m.Case(Buffer.KV):
-                m.d.comb += dest_log2.eq(log2(spec.kv_word) - columns_log2)
-            with m.Default():
-                m.d.comb += dest_log2.eq(log2(spec.wide_word) - columns_log2)
+        dest_log2 = self._slices_log2(m, c.dest, "dest_log2")
         m.d.comb += next_dest.eq(dest_position + last_k)
         slice_mask = Signal(8)
         m.d.comb += slice_mask.eq((1 << dest_log2) - 1)
@@ -138,14 +133,7 @@ class Stream(wiring.Component):
             m.d.sync += active.eq(0)
         new, new_dest = self.command.payload, Signal(16)
         m.d.comb += new_dest.eq(new.dest_position >> columns_log2)
-        new_log2 = Signal(4)
-        with m.Switch(new.dest):
-            with m.Case(Buffer.ACT):
-                m.d.comb += new_log2.eq(log2(spec.act_word) - columns_log2)
-            with m.Case(Buffer.KV):
-                m.d.comb += new_log2.eq(log2(spec.kv_word) - columns_log2)
-            with m.Default():
-                m.d.comb += new_log2.eq(log2(spec.wide_word) - columns_log2)
+        new_log2 = self._slices_log2(m, new.dest, "new_log2")
         with m.If(self.command.valid & self.command.ready):
             m.d.sync += [
                 active.eq(1),
@@ -182,3 +170,15 @@ class Stream(wiring.Component):
             beat.post_shift.eq(c.post_shift),
         ]
         return m
+
+    def _slices_log2(self, m: Module, dest: Value, name: str) -> Signal:
+        """Return the logarithm of a destination word's slices of `columns` values."""
+        spec = self.spec
+        out = Signal(4, name=name)
+        with m.Switch(dest):
+            for buffer in (Buffer.ACT, Buffer.KV):
+                with m.Case(buffer):
+                    m.d.comb += out.eq(log2(narrow_word(spec, buffer) // spec.columns))
+            with m.Default():
+                m.d.comb += out.eq(log2(spec.wide_word // spec.columns))
+        return out

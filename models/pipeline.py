@@ -6,7 +6,6 @@ A beat is issued by the stream unit in cycle 0 (addresses leave its registers).
 from moesaic.models.accel import AccelSpec
 
 RAM_READ = 2  # address to data of every scratchpad: array read, then output register
-PSUM_READ = 1
 
 
 def log2(power: int) -> int:

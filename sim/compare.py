@@ -1,8 +1,10 @@
 """Compares a run with the models: every tensor to the bit, every command to the cycle."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from moesaic.dataflow.cycles import Timing
 from moesaic.dataflow.packing import pack_tokens
@@ -116,7 +118,7 @@ def _compare_array(
         at += n_tiles * rows
         check = out.layer(name)
         if len(records) != n_tiles * rows:
-            check.add(np.array(len(records)), np.array(n_tiles * rows), "number of results")
+            check.add(np.array([len(records)]), np.array([n_tiles * rows]), "number of results")
             continue
         results = records.reshape(n_tiles, rows)
         dest = Buffer(command["dest"])
@@ -131,6 +133,9 @@ def _compare_array(
         check.add(results["word"].astype(np.int64), words, "address")
         slices = np.broadcast_to(position % word // columns, words.shape)
         check.add(results["slice"].astype(np.int64), slices, "slice")
+        enables = np.full((n_tiles, rows), (1 << banks) - 1)
+        enables[:, -1] >>= command.get("odd", 0)
+        check.add(results["valid"].astype(np.int64), enables, "banks")
 
         values = results["wide" if dest in WIDE else "narrow"].astype(np.int64)
         tokens = values.transpose(1, 2, 0, 3).reshape(rows * banks, n_tiles * columns)
@@ -149,6 +154,7 @@ def _compare_array(
             expected, places = expected[:, mine], channels[mine] - first
         count = min(len(expected), rows * banks - command.get("odd", 0))
         check.add(tokens[:count, places], expected[:count], f"part {part} of image {image}")
+    _nothing_more(log.array[at:], program, out)
 
 
 def _compare_vector(
@@ -161,7 +167,7 @@ def _compare_vector(
         at += tokens * beats
         check = out.layer(name)
         if len(records) != tokens * beats:
-            check.add(np.array(len(records)), np.array(tokens * beats), "number of results")
+            check.add(np.array([len(records)]), np.array([tokens * beats]), "number of results")
             continue
         dest = Buffer(command["dest"])
         word = narrow_word(spec, dest)
@@ -173,7 +179,12 @@ def _compare_vector(
             + position // word
         )
         got = records.reshape(tokens, beats)
+        check.add(got["buffer"].astype(np.int64), np.full_like(words, dest), "destination")
         check.add(got["word"].astype(np.int64), words, "address")
+        banks = np.broadcast_to(place % spec.tokens_per_beat, words.shape)
+        check.add(got["bank"].astype(np.int64), banks, "bank")
+        slices = np.broadcast_to(position % word // spec.lanes, words.shape)
+        check.add(got["sub"].astype(np.int64), slices, "slice")
         values = got["wide" if dest in WIDE else "narrow"].astype(np.int64)
         matrix = values.reshape(tokens, beats * spec.lanes)
         node = program.graph[name]
@@ -182,6 +193,16 @@ def _compare_vector(
         if isinstance(node, Softmax):
             stats = log.rowstat[stat_at : stat_at + tokens]
             stat_at += tokens
+            if len(stats) != tokens:
+                check.add(np.array([len(stats)]), np.array([tokens]), "number of row statistics")
+                continue
+            rows = command["rowstat_base"] + place[:, 0] // spec.tokens_per_beat
+            check.add(stats["row"].astype(np.int64), rows, f"row of statistics {where}")
+            check.add(
+                stats["bank"].astype(np.int64),
+                place[:, 0] % spec.tokens_per_beat,
+                f"bank of statistics {where}",
+            )
             for field_name, suffix in (("multiplier", MULTIPLIER), ("shift", SHIFT)):
                 model = tensors[image][name + suffix][part]
                 check.add(stats[field_name].astype(np.int64), model, f"{field_name} {where}")
@@ -192,6 +213,14 @@ def _compare_vector(
             np.zeros_like(matrix[:, expected.shape[1] :]),
             f"padding {where}",
         )
+    _nothing_more(log.vector[at:], program, out)
+    _nothing_more(log.rowstat[stat_at:], program, out)
+
+
+def _nothing_more(records: NDArray[Any], program: Program, out: Comparison) -> None:
+    """Count results that no command asked for against the last node."""
+    check = out.layer(program.graph.nodes[-1].name)
+    check.add(np.array([len(records)]), np.array([0]), "results beyond the last command's")
 
 
 def _compare_loads(
@@ -203,8 +232,14 @@ def _compare_loads(
         if command["buffer"] != Buffer.RESIDUAL or not isinstance(program.graph[name], Constant):
             continue
         beats = command["row_beats"]
-        got = log.load[at : at + beats]["data"].reshape(-1)
+        records = log.load[at : at + beats]
         at += beats
+        if len(records) != beats:
+            out.layer(name).add(np.array([len(records)]), np.array([beats]), "number of beats")
+            continue
+        lines = command["line"] + np.arange(beats)
+        out.layer(name).add(records["line"].astype(np.int64), lines, "line")
+        got = records["data"].reshape(-1)
         expected = pack_tokens(
             tensors[image][name], spec=spec, word=spec.wide_word, value_bytes=spec.wide_bytes
         )

@@ -1,4 +1,4 @@
-"""The examples of the documentation run as they stand."""
+"""The documentation's examples run as they stand, but for those that need a file or minutes."""
 
 import re
 from pathlib import Path
