@@ -1,6 +1,7 @@
 """The comparison sees every field of every record: one changed value is one layer that differs."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
