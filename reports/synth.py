@@ -30,8 +30,9 @@ METHOD = (
 )
 COMMANDS = {
     "xcup": "synth_xilinx -family xcup; registers and adders go into a DSP48E2 where they would "
-    "go into a DSP48E1; index multiplexers of columns are two LUTs and a MUXF7; the plain command "
-    "does neither and counts half as many LUTs again for a column",
+    "go into a DSP48E1; index multiplexers of columns are two LUTs and a MUXF7; tests simulate "
+    "these netlists beside the RTL; the plain command does neither and counts half as many LUTs "
+    "again for a column",
     "ecp5": "synth_ecp5",
 }
 

@@ -101,37 +101,68 @@ def _keep(path: Path, data: object) -> None:
     Path(file.name).rename(path)
 
 
+def netlist(modules: Mapping[str, Module], target: str) -> str:
+    """Return the netlist that the cells are counted in, as Verilog.
+
+    Parameters
+    ----------
+    modules : mapping of str to Module
+        All are synthesised, in one run of Yosys.
+    target : str
+
+    Raises
+    ------
+    SynthesisError
+        If Yosys fails.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder, "netlist.v")
+        _yosys(modules, modules, target, [f"delete {ALL}", f"write_verilog -noattr {out}"], folder)
+        return out.read_text()
+
+
 def _run(
     batch: Mapping[str, Module], modules: Mapping[str, Module], target: str
 ) -> dict[str, dict[str, int]]:
-    boxes = {child for module in batch.values() for child in module.children} - set(batch)
-    wide = [line for name in WIDE_MODULES if name in batch for line in WIDE]
-    places = "".join(f"  (* keep *) {name} place{i} ();\n" for i, name in enumerate(batch))
-    texts = [modules[name].text for name in [*boxes, *batch]]
     with tempfile.TemporaryDirectory() as folder:
-        design, maps, counts = (Path(folder, name) for name in ("design.sv", "maps.v", "cells"))
-        design.write_text("\n".join([*texts, f"module {ALL}();\n{places}endmodule\n"]))
-        maps.write_text(MUXF7)
-        lines = [f"read_verilog -sv {design}", *(f"blackbox {box}" for box in sorted(boxes))]
-        for step in SCRIPTS[target]:
-            lines += [step.format(top=ALL)] if step != "{wide}" else []
-            lines += [
-                line.format(module=WIDE_MODULES[0], maps=maps) for line in wide if step == "{wide}"
-            ]
-        lines.append(f"tee -q -o {counts} stat -json")
-        run = subprocess.run(
-            [sys.executable, "-c", WORKER],
-            input="\n".join(lines),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if run.returncode or not counts.exists():
-            tail = "\n".join((run.stdout + run.stderr).strip().splitlines()[-5:])
-            raise SynthesisError(f"Yosys failed:\n{tail.replace(folder, '')}")
+        counts = Path(folder, "cells")
+        _yosys(batch, modules, target, [f"tee -q -o {counts} stat -json"], folder)
         found = json.loads(counts.read_text())["modules"]
     cells = {}
     for name in batch:
         by_type = found[f"\\{name}"].get("num_cells_by_type", {})
         cells[name] = {cell: int(n) for cell, n in by_type.items() if cell not in modules}
     return cells
+
+
+def _yosys(
+    batch: Mapping[str, Module],
+    modules: Mapping[str, Module],
+    target: str,
+    last: Sequence[str],
+    folder: str,
+) -> None:
+    """Synthesise a batch in `folder`, then run the `last` commands."""
+    boxes = {child for module in batch.values() for child in module.children} - set(batch)
+    wide = [line for name in WIDE_MODULES if name in batch for line in WIDE]
+    places = "".join(f"  (* keep *) {name} place{i} ();\n" for i, name in enumerate(batch))
+    texts = [modules[name].text for name in [*boxes, *batch]]
+    design, maps = Path(folder, "design.sv"), Path(folder, "maps.v")
+    design.write_text("\n".join([*texts, f"module {ALL}();\n{places}endmodule\n"]))
+    maps.write_text(MUXF7)
+    lines = [f"read_verilog -sv {design}", *(f"blackbox {box}" for box in sorted(boxes))]
+    for step in SCRIPTS[target]:
+        lines += [step.format(top=ALL)] if step != "{wide}" else []
+        lines += [
+            line.format(module=WIDE_MODULES[0], maps=maps) for line in wide if step == "{wide}"
+        ]
+    run = subprocess.run(
+        [sys.executable, "-c", WORKER],
+        input="\n".join([*lines, *last]),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if run.returncode:
+        tail = "\n".join((run.stdout + run.stderr).strip().splitlines()[-5:])
+        raise SynthesisError(f"Yosys failed:\n{tail.replace(folder, '')}")
