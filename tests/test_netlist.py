@@ -103,7 +103,14 @@ def side_by_side(rtl: str, mapped: str, top: str, folder: Path, *, cycles: int) 
         )
     )
     tools = find_toolchain()
-    command = [tools.verilator, "--binary", "--top-module", "bench", "-Wno-lint", "-Wno-fatal"]
+    command: list[str | Path] = [
+        tools.verilator,
+        "--binary",
+        "--top-module",
+        "bench",
+        "-Wno-lint",
+        "-Wno-fatal",
+    ]
     command += ["-CFLAGS", "-std=c++20 -fcoroutines", "--Mdir", folder / "build", "-j", "2", "-O3"]
     command += ["-MAKEFLAGS", "OPT_FAST=-O1 OPT_GLOBAL=-O0 OPT_SLOW=-O0"]
     files = [folder / "bench.sv", folder / "rtl.sv", net, DSP]
