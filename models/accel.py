@@ -112,6 +112,8 @@ class AccelSpec:
         Commands that wait before each unit.
     block_commands : int
         Commands fetched together by the command processor.
+    experts : int
+        Experts that the routing hardware has queues for; 0 leaves it out.
     """
 
     name: str = "custom"
@@ -126,6 +128,7 @@ class AccelSpec:
     burst_beats: int = 16
     queue_depth: int = 4
     block_commands: int = 16
+    experts: int = 0
     psum_depth: int = 64
     weight_lines: int = 256
     index_lines: int = 0
@@ -168,6 +171,8 @@ class AccelSpec:
         for mode in self.sparsity:
             if self.rows % mode.n:
                 raise InputError(f"rows must be a multiple of N of {mode}, not {self.rows}")
+        if self.experts:
+            _check_power("", "experts", self.experts, 2, 64)
         if self.weight_lines < 2 * self.columns:
             raise InputError(
                 f"weight_lines must be at least 2 * columns = {2 * self.columns}, "

@@ -53,6 +53,7 @@ class Epilogue(IntEnum):
     WIDE = 1  # to wide_bits
     ADD = 2  # to wide_bits, plus the residual at the same place, saturated
     GELU = 3  # to wide_bits, GELU, second multiplier and shift, to data_bits
+    WEIGH = 4  # to wide_bits, times the gate score, plus the residual of the queue's token
 
 
 class ScaleSource(IntEnum):
@@ -69,6 +70,7 @@ class VectorOp(IntEnum):
     LAYERNORM = 0
     SOFTMAX = 1
     SCALE = 2
+    ROUTE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +98,15 @@ _COPY = (
     Field("line_pitch", 16, "bus beats in the buffer from one piece to the next"),
 )
 
+EXPERT = Field(
+    "expert", 8, "0, or 1 + expert: its queue's tokens count, and an empty queue skips the command"
+)
+
 FIELDS: Mapping[Unit, tuple[Field, ...]] = {
     Unit.LOAD: (
         *_COPY,
         Field("gather", 1, "reserved: pieces chosen by an index list"),
-        Field("list_address", 16, "reserved: where the index list lies on chip"),
+        EXPERT,
     ),
     Unit.STORE: _COPY,
     Unit.STATIONARY: (
@@ -116,6 +122,7 @@ FIELDS: Mapping[Unit, tuple[Field, ...]] = {
         Field("position", 16, "K/V: value in a token's words where tile 0 begins"),
         Field("pitch", 16, "K/V: words from one row of tokens to the next"),
         Field("k_valid", 16, "row mode: tokens that are real; rows beyond are zero"),
+        EXPERT,
     ),
     Unit.STREAM: (
         Field("source", 4, "Buffer of the activations: INPUT, ACT or VEC"),
@@ -136,6 +143,10 @@ FIELDS: Mapping[Unit, tuple[Field, ...]] = {
         Field("rowstat_base", 16, "first row of the row statistics"),
         Field("post_multiplier", 16, "GELU: second multiplier; from COMMAND: the multiplier"),
         Field("post_shift", 6, "GELU: second shift; from COMMAND: the shift"),
+        EXPERT,
+        Field(
+            "gather", 1, "the activations are those of the queue's tokens"
+        ),
     ),
     Unit.VECTOR: (
         Field("op", 4, "VectorOp"),
@@ -156,6 +167,7 @@ FIELDS: Mapping[Unit, tuple[Field, ...]] = {
         Field("rowstat_base", 16, "SOFTMAX: first row of the row statistics"),
         Field("multiplier", 16, "LAYERNORM: unused; SOFTMAX: output scale; SCALE: multiplier"),
         Field("shift", 6, "SCALE, SOFTMAX: shift; LAYERNORM: final shift"),
+        Field("top", 3, "ROUTE: experts of a token"),
         Field("reciprocal", 32, "LAYERNORM: fixed-point 1 / valid"),
         Field("epsilon", 40, "LAYERNORM: epsilon in the units of the variance sum"),
     ),

@@ -11,6 +11,8 @@ from moesaic.models.network import (
     Add,
     Attention,
     Embed,
+    Experts,
+    Gate,
     Gelu,
     Image,
     Layer,
@@ -114,6 +116,28 @@ def _mean_pool(layer: MeanPool, values: dict[str, Values], _: Values) -> Values:
     return values[layer.x][:, : layer.tokens].mean(axis=1, keepdims=True)
 
 
+def _gate(layer: Gate, values: dict[str, Values], images: Values) -> Values:
+    logits = values[layer.x] @ layer.weight.astype(images.dtype)
+    order = np.argsort(-logits, axis=-1, kind="stable")[..., : layer.top]
+    chosen = np.zeros(logits.shape, dtype=bool)
+    np.put_along_axis(chosen, order, values=True, axis=-1)
+    if layer.renormalise:
+        return np.asarray(softmax(np.where(chosen, logits, -np.inf)), dtype=logits.dtype)
+    return np.asarray(np.where(chosen, softmax(logits), 0), dtype=logits.dtype)
+
+
+def _experts(layer: Experts, values: dict[str, Values], images: Values) -> Values:
+    x, gate = values[layer.x], values[layer.gate]
+    out = np.zeros((*x.shape[:2], layer.bias.shape[1]), dtype=images.dtype)
+    for e in range(len(layer.bias)):
+        here = gate[..., e] > 0
+        hidden = x[here] @ layer.hidden_weight[e].astype(images.dtype)
+        hidden = gelu(hidden + layer.hidden_bias[e].astype(images.dtype))
+        y = hidden @ layer.weight[e].astype(images.dtype) + layer.bias[e].astype(images.dtype)
+        out[here] += gate[..., e][here][:, np.newaxis] * y
+    return out
+
+
 _RUN: dict[type[Layer], Callable[[Any, dict[str, Values], Values], Values]] = {
     Image: _image,
     Linear: _linear,
@@ -124,6 +148,8 @@ _RUN: dict[type[Layer], Callable[[Any, dict[str, Values], Values], Values]] = {
     Add: _add,
     Select: _select,
     MeanPool: _mean_pool,
+    Gate: _gate,
+    Experts: _experts,
 }
 
 

@@ -124,6 +124,37 @@ class MeanPool(Layer):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Gate(Layer):
+    """Expert gate: softmax of ``x @ weight``, then the `top` largest; (tokens, experts).
+
+    Values are the chosen experts' probabilities and zero elsewhere. With `renormalise` the softmax
+    is that of the chosen ones alone. `weight` is (channels, experts); ties go to the lowest expert.
+    """
+
+    x: str
+    weight: Floats
+    top: int
+    renormalise: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experts(Layer):
+    """Sum over the experts of a token, each a two-layer perceptron with GELU times its gate value.
+
+    ``gate[t, e] * (gelu(x[t] @ hidden_weight[e] + hidden_bias[e]) @ weight[e] + bias[e])``, of
+    shapes (experts, channels, hidden), (experts, hidden), (experts, hidden, channels) and
+    (experts, channels).
+    """
+
+    x: str
+    gate: str
+    hidden_weight: Floats
+    hidden_bias: Floats
+    weight: Floats
+    bias: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
     """A float encoder; the last layer is the result. `labels` is free text for reports."""
 

@@ -18,7 +18,9 @@ from moesaic.models.network import (
     Add,
     Attention,
     Embed,
+    Experts,
     Floats,
+    Gate,
     Gelu,
     Image,
     Layer,
@@ -37,7 +39,20 @@ WEIGHTS_LIMIT = 1 << 30
 TEXT_LIMIT = 200
 _KEYS = ("format", "version", "name", "labels", "layers")
 _OPS: dict[str, type[Layer]] = {
-    op.__name__: op for op in (Image, Linear, Embed, Norm, Attention, Gelu, Add, Select, MeanPool)
+    op.__name__: op
+    for op in (
+        Image,
+        Linear,
+        Embed,
+        Norm,
+        Attention,
+        Gelu,
+        Add,
+        Select,
+        MeanPool,
+        Gate,
+        Experts,
+    )
 }
 
 

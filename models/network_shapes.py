@@ -12,6 +12,8 @@ from moesaic.models.network import (
     Add,
     Attention,
     Embed,
+    Experts,
+    Gate,
     Gelu,
     Image,
     Layer,
@@ -21,6 +23,7 @@ from moesaic.models.network import (
     Norm,
     Select,
 )
+from moesaic.models.routing import MAX_EXPERTS, MAX_TOP
 
 Shape = tuple[int, int]
 SIZE_LIMIT = 1 << 24
@@ -117,6 +120,34 @@ def _mean_pool(layer: MeanPool, shapes: dict[str, Shape]) -> Shape:
     return 1, channels
 
 
+def _gate(layer: Gate, shapes: dict[str, Shape]) -> Shape:
+    tokens, channels = shapes[layer.x]
+    experts = layer.weight.shape[1] if layer.weight.ndim == 2 else 0
+    if not 2 <= experts <= MAX_EXPERTS:
+        raise _refuse(layer, "experts", f"in 2..{MAX_EXPERTS}", experts)
+    _array(layer, "weight", channels, experts)
+    _number(layer, "top", 1, min(MAX_TOP, experts))
+    if type(layer.renormalise) is not bool:
+        raise _refuse(layer, "renormalise", "true or false", layer.renormalise)
+    return tokens, experts
+
+
+def _experts(layer: Experts, shapes: dict[str, Shape]) -> Shape:
+    tokens, channels = shapes[layer.x]
+    rows, experts = shapes[layer.gate]
+    if rows != tokens:
+        raise _refuse(layer, "gate", f"of {tokens} tokens", rows)
+    hidden = layer.hidden_weight.shape[2] if layer.hidden_weight.ndim == 3 else 0
+    outputs = layer.weight.shape[2] if layer.weight.ndim == 3 else 0
+    if not hidden or not outputs:
+        raise _refuse(layer, "weights", "of three dimensions, none of them 0", (hidden, outputs))
+    _array(layer, "hidden_weight", experts, channels, hidden)
+    _array(layer, "hidden_bias", experts, hidden)
+    _array(layer, "weight", experts, hidden, outputs)
+    _array(layer, "bias", experts, outputs)
+    return tokens, outputs
+
+
 _SHAPE: dict[type[Layer], Callable[[Any, dict[str, Shape]], Shape]] = {
     Image: _image,
     Linear: _linear,
@@ -127,8 +158,10 @@ _SHAPE: dict[type[Layer], Callable[[Any, dict[str, Shape]], Shape]] = {
     Add: _add,
     Select: _select,
     MeanPool: _mean_pool,
+    Gate: _gate,
+    Experts: _experts,
 }
-SOURCES = ("x", "residual", "q", "k", "v")
+SOURCES = ("x", "residual", "q", "k", "v", "gate")
 
 
 def sources(layer: Layer) -> tuple[str, ...]:
