@@ -11,7 +11,7 @@ from moesaic.dataflow.memory import ReadChannel, WriteChannel
 from moesaic.dataflow.program import Program
 from moesaic.models.accel import AccelSpec
 from moesaic.models.commands import COMMAND_BYTES, UNITS, Buffer, Command, Unit, VectorOp
-from moesaic.models.pipeline import result_latency
+from moesaic.models.pipeline import gather_latency, result_latency
 from moesaic.models.vector_timing import vector_cycles
 
 LONG_AGO = -(1 << 62)
@@ -91,7 +91,7 @@ class _Model:
         self.taken = last
         self.loader_end = (loaded if tiles == 1 else last - period + 1 + lines) - 1
         self.stream_end = last + beats - 1
-        return self.loader_end, self.stream_end + result_latency(spec)
+        return self.loader_end + gather_latency(spec), self.stream_end + result_latency(spec)
 
 
 WAITS = {unit: f"wait_{unit.name.lower()}" for unit in UNITS}

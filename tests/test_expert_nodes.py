@@ -43,7 +43,9 @@ def test_quantised_mixture_is_near_the_float_one(data_bits: int, decibels: float
     alike = ((found["block0.gate"] >= 0) == (exact["block0.gate"] > 0)).all(axis=-1)
     assert alike.mean() > (0.9 if data_bits == 8 else 0.98)
     signal = exact["block0.add2"][alike]
-    error = (found["block0.experts.4"] * graph["block0.experts.4"].scale - exact["block0.add2"])[alike]
+    error = (found["block0.experts.4"] * graph["block0.experts.4"].scale - exact["block0.add2"])[
+        alike
+    ]
     ratio = 10 * np.log10((signal**2).mean() / (error**2).mean())
     assert decibels < ratio < decibels + 25
 
