@@ -150,7 +150,11 @@ def predict(program: Program) -> Timing:
             case Unit.VECTOR:
                 taken = max(offer, model.vector_free)
                 free, last = vector_cycles(
-                    spec, VectorOp(command["op"]), command["tokens"], command["beats"]
+                    spec,
+                    VectorOp(command["op"]),
+                    command["tokens"],
+                    command["beats"],
+                    command.get("top", 0),
                 )
                 model.vector_free, end = taken + free, taken + last
             case Unit.STATIONARY:
