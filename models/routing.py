@@ -56,8 +56,9 @@ class Routing:
         First come the tokens whose best expert it is, then those whose second, and so on; within
         each the rows ascend. Token ``t`` lives in bank ``t % banks``, row ``t // banks``.
         """
-        rank, row = np.nonzero(expert == self.experts[bank::banks].T)
-        return row, self.scores[bank::banks][row, rank]
+        experts, scores = self.experts[bank::banks], self.scores[bank::banks]
+        rank, row = np.nonzero((experts == expert).T)
+        return row, scores[row, rank]
 
 
 def largest(logits: Ints, top: int) -> Ints:
