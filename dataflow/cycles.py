@@ -169,7 +169,11 @@ def predict(program: Program, queues: Queues = ()) -> Timing:
             case Unit.VECTOR:
                 taken = max(offer, model.vector_free)
                 free, last = vector_cycles(
-                    spec, VectorOp(command["op"]), command["tokens"], command["beats"]
+                    spec,
+                    VectorOp(command["op"]),
+                    command["tokens"],
+                    command["beats"],
+                    command.get("top", 0),
                 )
                 model.vector_free, end = taken + free, taken + last
                 if command["op"] == VectorOp.ROUTE:
