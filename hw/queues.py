@@ -2,28 +2,16 @@
 
 from amaranth.hdl import Array, Cat, Module, Signal
 from amaranth.lib import wiring
-from amaranth.lib.data import ArrayLayout
-from amaranth.lib.wiring import In, Out, Signature
+from amaranth.lib.wiring import In
 
+from moesaic.hw.queue_ports import length_bits, queue_lengths, queue_read
 from moesaic.hw.scratchpad import Scratchpad
 from moesaic.hw.vector_ports import ROUTE_WRITE
 from moesaic.models.accel import AccelSpec
 from moesaic.models.pipeline import log2
 from moesaic.models.routing import GATE_SCORE_BITS
 
-ROW_BITS = 16
 LOOK_UPS = ("load", "stationary", "stream")
-
-
-def length_port(spec: AccelSpec) -> Signature:
-    """Return a look-up of the lengths of an expert's queues, as the unit that asks sees it."""
-    length = log2(spec.psum_depth) + 1
-    return Signature(
-        {
-            "expert": Out(log2(spec.experts)),
-            "lengths": In(ArrayLayout(length, spec.tokens_per_beat)),
-        }
-    )
 
 
 class Queues(wiring.Component):
@@ -42,24 +30,18 @@ class Queues(wiring.Component):
     -------
     start : ``In(1)``, all queues are empty from the next cycle on.
     route : ``In(ROUTE_WRITE)``, one more token for an expert.
-    read_expert, read_place : ``In``, the same place in the queues of all banks.
-    read_row, read_score : ``Out(ArrayLayout(16, tokens_per_beat))``, RAM_READ cycles later.
-    load, stationary, stream : ``In(length_port(spec))``, `lengths` of the queues of `expert`,
-        one for each bank, in the same cycle.
+    read : ``In(queue_read(spec))``, the same place in the queues of all banks.
+    load, stationary, stream : ``In(queue_lengths(spec))``
     """
 
     def __init__(self, spec: AccelSpec) -> None:
         self.spec = spec
-        banks = spec.tokens_per_beat
         super().__init__(
             {
                 "start": In(1),
                 "route": In(ROUTE_WRITE),
-                "read_expert": In(log2(spec.experts)),
-                "read_place": In(log2(spec.psum_depth)),
-                "read_row": Out(ArrayLayout(ROW_BITS, banks)),
-                "read_score": Out(ArrayLayout(GATE_SCORE_BITS, banks)),
-                **{name: In(length_port(spec)) for name in LOOK_UPS},
+                "read": In(queue_read(spec)),
+                **{name: In(queue_lengths(spec)) for name in LOOK_UPS},
             }
         )
 
@@ -67,8 +49,8 @@ class Queues(wiring.Component):
         m = Module()
         spec = self.spec
         route = self.route
-        depth_log2 = log2(spec.psum_depth)
-        expert = route.expert[: log2(spec.experts)]
+        depth_log2, experts_log2 = log2(spec.psum_depth), log2(spec.experts)
+        expert = route.expert[:experts_log2]
 
         for bank in range(spec.tokens_per_beat):
             lengths = Array(
@@ -76,8 +58,8 @@ class Queues(wiring.Component):
             )
             memory = Scratchpad(
                 depth=spec.experts * spec.psum_depth,
-                width=ROW_BITS + GATE_SCORE_BITS,
-                granule=ROW_BITS + GATE_SCORE_BITS,
+                width=depth_log2 + GATE_SCORE_BITS,
+                granule=depth_log2 + GATE_SCORE_BITS,
             )
             m.submodules[f"bank_{bank}"] = memory
             arrives = route.valid & (route.bank == bank)
@@ -88,11 +70,15 @@ class Queues(wiring.Component):
             m.d.comb += [
                 memory.write_mask.eq(arrives),
                 memory.write_word.eq(Cat(lengths[expert][:depth_log2], expert)),
-                memory.write_data.eq(Cat(route.row, route.score)),
-                memory.read_word.eq(Cat(self.read_place, self.read_expert)),
-                Cat(self.read_row[bank], self.read_score[bank]).eq(memory.read_data),
+                memory.write_data.eq(Cat(route.row[:depth_log2], route.score)),
+                memory.read_word.eq(Cat(self.read.place, self.read.expert[:experts_log2])),
+                self.read.rows.word_select(bank, depth_log2).eq(memory.read_data[:depth_log2]),
+                self.read.scores.word_select(bank, GATE_SCORE_BITS).eq(
+                    memory.read_data[depth_log2:]
+                ),
             ]
             for name in LOOK_UPS:
                 port = getattr(self, name)
-                m.d.comb += port.lengths[bank].eq(lengths[port.expert])
+                length = lengths[port.expert[:experts_log2]]
+                m.d.comb += port.lengths.word_select(bank, length_bits(spec)).eq(length)
         return m

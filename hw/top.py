@@ -132,7 +132,7 @@ class Top(wiring.Component):
             connect(m, stationary.queue, queues.stationary)
             connect(m, stream.queue, queues.stream)
             connect(m, gather.queue, queues.read)
-            m.d.comb += gather.i.eq(stream.beat)
+            m.d.comb += [queues.start.eq(vector.route_start), gather.i.eq(stream.beat)]
             beat = gather.o
 
         # products

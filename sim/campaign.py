@@ -18,6 +18,7 @@ import numpy as np
 from moesaic.dataflow.cycles import predict
 from moesaic.dataflow.mapper import map_graph
 from moesaic.dataflow.program import Program
+from moesaic.dataflow.queues import queue_lengths
 from moesaic.models.accel import NM, AccelSpec, MemorySpec
 from moesaic.models.errors import InputError
 from moesaic.models.execute import execute
@@ -142,7 +143,8 @@ def run_config(number: int, seed: int, graphs: int, run_dir: Path) -> tuple[Acce
         if not problem and (outputs(job.program, log)[0] != tensors[graph.nodes[-1].name]).any():
             problem = "result in memory differs"
         if not problem and not job.stall:
-            problem = compare_cycles(job.program, log, predict(job.program))
+            queues = queue_lengths(job.program, [tensors])
+            problem = compare_cycles(job.program, log, predict(job.program, queues))
         label = f"{graph.name}-{graph.nodes[1].tokens}"
         cases.append(Case(label=label, stall=job.stall, problem=problem, cycles=log.cycles))
     return spec, cases

@@ -60,8 +60,8 @@ def check(spec: AccelSpec, events: list[Event], *, seed: int = 0) -> list[list[l
     inputs = {
         "start": [event == "start" for event in events],
         "route__valid": [isinstance(event, tuple) for event in events],
-        "read_expert": (read // depth).tolist(),
-        "read_place": (read % depth).tolist(),
+        "read__expert": (read // depth).tolist(),
+        "read__place": (read % depth).tolist(),
     }
     for i, name in enumerate(("bank", "row", "expert", "score")):
         inputs[f"route__{name}"] = [int(e[i]) if isinstance(e, tuple) else 1 for e in events]
@@ -82,7 +82,8 @@ def check(spec: AccelSpec, events: list[Event], *, seed: int = 0) -> list[list[l
         for bank in banks:
             if place < len(queues[expert][bank]) and cycle + RAM_READ < cycles:
                 later = cycle + RAM_READ
-                entry = part("read_row", later, bank, 16), part("read_score", later, bank, 16)
+                row = part("read__rows", later, bank, width - 1)
+                entry = row, part("read__scores", later, bank, 16)
                 assert entry == queues[expert][bank][place], (cycle, expert, place)
         if event == "start":
             queues = [[[] for _ in banks] for _ in range(spec.experts)]
