@@ -21,8 +21,8 @@ from moesaic.models.sample_networks import sample_images, sample_network
 TOKENS, EXPERTS = 21, 5
 
 
-def network(**options: int) -> Network:
-    return sample_network("experts", tokens=TOKENS, experts=EXPERTS, dim=24, mlp=32, **options)
+def network(top: int = 2) -> Network:
+    return sample_network("experts", tokens=TOKENS, experts=EXPERTS, dim=24, mlp=32, top=top)
 
 
 def rounded(value: int, shift: int, bits: int) -> int:
