@@ -51,6 +51,7 @@ SPECS = [
     )
 ]
 ANY_SPEC = pytest.mark.parametrize("spec", SPECS, ids=name)
+SOME_SPECS = pytest.mark.parametrize("spec", [*SPECS[:3], SPECS[6]], ids=name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +187,7 @@ def test_winners(spec: AccelSpec, levels: int, step: int) -> None:
     check(spec, cases, memory(spec, levels, step, 1))
 
 
-@ANY_SPEC
+@SOME_SPECS
 def test_between_other_commands(spec: AccelSpec) -> None:
     """Softmax before and after, at once and later; from any token to any token."""
     top = min(2, spec.experts)
@@ -204,7 +205,7 @@ def test_between_other_commands(spec: AccelSpec) -> None:
 
 
 @pytest.mark.parametrize("rising", [False, True], ids=["falling", "rising"])
-@ANY_SPEC
+@SOME_SPECS
 def test_the_maximum_moves_along_the_row(spec: AccelSpec, rising: bool) -> None:
     pads = memory(spec, 3000, 1, 3)
     length = spec.wide_word * max(1, spec.experts // spec.wide_word)
