@@ -144,9 +144,7 @@ FIELDS: Mapping[Unit, tuple[Field, ...]] = {
         Field("post_multiplier", 16, "GELU: second multiplier; from COMMAND: the multiplier"),
         Field("post_shift", 6, "GELU: second shift; from COMMAND: the shift"),
         EXPERT,
-        Field(
-            "gather", 1, "the activations are those of the queue's tokens"
-        ),
+        Field("gather", 1, "the activations are those of the queue's tokens"),
     ),
     Unit.VECTOR: (
         Field("op", 4, "VectorOp"),

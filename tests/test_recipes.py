@@ -33,7 +33,7 @@ def test_shipped_recipes_load() -> None:
         ({"nm": "4:2"}, "nm must be 'N:M' with N <= M <= 32, not '4:2'"),
         ({"nm": "2:7"}, "nm must have an M that divides dim = 64, not '2:7'"),
         ({"nm": 124}, "nm must be 'N:M'"),
-        ({"dataset": "cifar"}, "dataset must be 'mnist', not 'cifar'"),
+        ({"dataset": "cifar"}, "dataset must be 'mnist' or 'canvas', not 'cifar'"),
         ({"name": "../up"}, "name must match"),
         ({"start": 3}, "start must be a network"),
         ({"augment": {"rotate": 1}}, "unknown key 'rotate' in augment"),
