@@ -20,7 +20,7 @@ from moesaic.models.routing_statistics import (
 from moesaic.models.weights_io import load_weights_of
 from moesaic.models.zoo import CANVAS_MODELS, TEST_CANVASES, load_model
 
-IMAGES = 8  # made-up images of each seed
+IMAGES = 4  # made-up images of each seed
 SEEDS = 3
 ROUTED = "moevit-mnist"
 

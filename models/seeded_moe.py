@@ -22,7 +22,7 @@ from moesaic.models.seeded_weights import (
 )
 
 LOGIT_STD = 1.2  # of a gate's logits over tokens, for each expert
-POPULARITY_STD = 1.1  # of their means, over experts
+POPULARITY_STD = (1.4, 0.7)  # of their means, over experts, in the first and in the last block
 OFFSET_STD = 0.3  # of the norm's offset in front of gates: what all tokens have in common
 EXPERT_GAIN = 1.4  # two scores that are not renormalised add up to about half
 
@@ -34,30 +34,45 @@ def seeded_moe_weights(config: MoeVitConfig, seed: int) -> dict[str, NDArray[np.
 
     Each parameter has its own generator, seeded by `seed` and its name. Deviations are those of
     :func:`moesaic.models.seeded_weights.seeded_weights`. A gate's logits, (tokens, experts), are
-    ``LOGIT_STD * t + POPULARITY_STD * p``: t differs from token to token with deviation 1, p is
-    one number for each expert of each gate, a quantile of the normal distribution, which the norm's
-    offset in front of the gate lets through:
-    ``weight[e] = LOGIT_STD * r[e] / sqrt(dim) + POPULARITY_STD * p[e] * offset / |offset|**2``.
+    ``LOGIT_STD * t + p``: t differs from token to token with deviation 1, p is one number for each
+    expert of each gate, a quantile of the normal distribution, so that every gate is equally
+    uneven. The norm's offset in front of the gate lets it through:
+    ``weight[e] = LOGIT_STD * r[e] / sqrt(dim) + p[e] * offset / |offset|**2``.
     """
     weights: dict[str, NDArray[np.float32]] = {}
     for name, shape in config.parameter_shapes.items():
         rng = np.random.default_rng([seed, crc32(name.encode())])
         if ".gates." in name:
             block = name.partition(".moe.")[0]
-            value = _gate(rng, shape, weights[f"{block}.norm2.bias"])
+            popularity = _popularity(rng, config, int(block.removeprefix("blocks.")))
+            value = _gate(rng, shape, weights[f"{block}.norm2.bias"], popularity)
         else:
             value = _scaled(name, truncated_normal(rng, shape), config)
         weights[name] = value.astype(np.float32)
     return weights
 
 
-def _gate(rng: np.random.Generator, shape: tuple[int, ...], offset: NDArray[np.float32]) -> Draw:
+def _popularity(rng: np.random.Generator, config: MoeVitConfig, block: int) -> Draw:
+    """Return the mean logit of each expert, (experts,).
+
+    Deviations fall with depth: tokens of an image grow alike there, which is uneven by itself.
+    """
+    first, last = POPULARITY_STD
+    deviation = first + (last - first) * block / max(1, config.depth - 1)
+    quantiles = ndtri((np.arange(config.experts) + 0.5) / config.experts)
+    return np.asarray(deviation * rng.permutation(quantiles))
+
+
+def _gate(
+    rng: np.random.Generator,
+    shape: tuple[int, ...],
+    offset: NDArray[np.float32],
+    popularity: Draw,
+) -> Draw:
     """Return a gate's weight (experts, dim)."""
     common = offset.astype(np.float64)
     rows = truncated_normal(rng, shape) * (LOGIT_STD * shape[1] ** -0.5)
     rows -= np.outer(rows @ common, common) / (common @ common)
-    quantiles = ndtri((np.arange(shape[0]) + 0.5) / shape[0])  # every gate is equally uneven
-    popularity = POPULARITY_STD * rng.permutation(quantiles)
     return np.asarray(rows + np.outer(popularity, common) / (common @ common))
 
 
