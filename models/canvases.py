@@ -99,7 +99,8 @@ def _draw(
     count = int(rng.integers(FEWEST * width // height, MOST * width // height + 1))
     chosen = rng.integers(0, len(digits), count)
     sides = rng.integers(round(SMALLEST * height), round(LARGEST * height) + 1, count)
-    chosen, sides = chosen[np.argsort(sides)], np.sort(sides)  # the farthest is painted first
+    order = np.argsort(sides, kind="stable")  # the farthest is painted first
+    chosen, sides = chosen[order], sides[order]
     corners = _places(rng, sides, layer)
     bright = rng.uniform(DIMMEST, 1, (count, layer.channels))
     canvas = np.zeros((layer.channels, height, width))

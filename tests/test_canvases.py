@@ -1,6 +1,7 @@
 """Canvases: whose digits they show, that seeds fix them, and what their labels mean."""
 
 from dataclasses import replace
+from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -124,3 +125,17 @@ def test_resizing_keeps_brightness(side: int) -> None:
 def test_bad_canvases_are_refused(layer: Image, side: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         make_canvases(layer, side, 1)
+
+
+@pytest.mark.parametrize(
+    ("side", "seed", "wanted"),
+    [
+        (TRAIN, 1, "e7ab08bb271e7cdb6178878fe73b9b2c6b0cbf31623608c4435c254ce3608c59"),
+        (TEST, 0, "d110dfa61ba2ba935a61393859276d7dd96950f8b7472d5ed2b4fa9e257d0ca6"),
+    ],
+)
+def test_canvases_are_those_that_the_weights_were_trained_on(
+    side: str, seed: int, wanted: str
+) -> None:
+    digits = make_canvases(SQUARE, side, 50, seed=seed).digits
+    assert sha256(digits.tobytes()).hexdigest() == wanted
