@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from hashlib import sha256
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,7 +52,8 @@ def test_the_other_sides_digits_are_never_read(
     wanted = make_canvases(SQUARE, side, 3).images
     split = load_mnist()
     no_images, no_labels = np.empty((0, 1, 28, 28), np.float32), np.empty(0, np.int64)
-    blind = replace(split, **{f"{hidden}_images": no_images, f"{hidden}_labels": no_labels})
+    changes: dict[str, Any] = {f"{hidden}_images": no_images, f"{hidden}_labels": no_labels}
+    blind = replace(split, **changes)
     canvases._digits.cache_clear()
     monkeypatch.setattr(canvases, "load_mnist", lambda: blind)
     np.testing.assert_array_equal(make_canvases(SQUARE, side, 3).images, wanted)

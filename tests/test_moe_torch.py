@@ -101,7 +101,7 @@ def test_gate_takes_the_lowest_of_equals_and_does_not_renormalise() -> None:
         layer.fc2.bias[:] = torch.tensor([1.0, 10.0, 100.0, 1000.0])[:, None]
         out = layer(torch.ones(1, 3, 16), 0, None)
         torch.testing.assert_close(out, torch.full((1, 3, 16), 0.25 * 1 + 0.25 * 10))
-        layer.gates[0].weight[3] = 1 / 16
+        layer.gates.get_parameter("0.weight")[3] = 1 / 16
         out = layer(torch.ones(1, 3, 16), 0, None)
         e = float(np.e)
         wanted = (1000 * e + 1) / (e + 3)
@@ -144,7 +144,7 @@ def test_every_parameter_learns_and_starts_as_said() -> None:
     results, streams = model.all_tasks(images, balance)
     assert len(balance.losses) == 2
     assert len(streams) == 1 + 2
-    (sum((r**2).sum() for r in results) + sum(balance.losses)).backward()
+    torch.stack([*((r**2).sum() for r in results), *balance.losses]).sum().backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert float(parameter.grad.abs().max()) > 0, name

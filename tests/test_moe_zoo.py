@@ -16,7 +16,7 @@ from moesaic.models.float_run import run_float
 from moesaic.models.input_matrix import image_layer
 from moesaic.models.moe_config import M3VIT_TINY, MOEVIT_MNIST, SEEDED_MOE_PRESETS
 from moesaic.models.network import Add, Attention, Experts, Gate, Gelu, Linear
-from moesaic.models.recipes import load_recipe
+from moesaic.models.recipes import CanvasRecipe, load_recipe
 from moesaic.models.routing_statistics import (
     choices_by_class,
     class_information,
@@ -251,4 +251,5 @@ def test_tables_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_recipe_of_m3vit_is_its_published_size() -> None:
     recipe = load_recipe("m3vit-tiny")
-    assert (recipe.model.tokens, recipe.model.dim) == (M3VIT_TINY.tokens, M3VIT_TINY.dim)  # type: ignore[union-attr]
+    assert isinstance(recipe, CanvasRecipe)
+    assert (recipe.model.tokens, recipe.model.dim) == (M3VIT_TINY.tokens, M3VIT_TINY.dim)
