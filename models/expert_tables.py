@@ -104,9 +104,13 @@ def information_table() -> Iterator[str]:
             for classes in (canvases.digits, shuffled)
         ]
         for gate, table in pairs[0].items():
-            bits, chance = class_information(table), class_information(pairs[1][gate])
-            rows.append([gate.split(".")[1], task, f"{bits:.3f}", f"{chance:.3f}"])
-    yield from _table(["block", "task", "bits", "bits, patches of a canvas shuffled"], rows)
+            bits, chance = (
+                [class_information(t), class_information(t[:, :BACKGROUND])]
+                for t in (table, pairs[1][gate])
+            )
+            rows.append([gate.split(".")[1], task, *(f"{value:.3f}" for value in bits + chance)])
+    head = ["block", "task", "classes", "digits alone", "classes, shuffled", "digits, shuffled"]
+    yield from _table(head, rows)
 
 
 def queue_table() -> Iterator[str]:
