@@ -1,5 +1,6 @@
-"""Results and top-1 accuracy of float and integer networks over many images."""
+"""Results of float and integer networks over many images, and how good they are."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -39,3 +40,27 @@ def float_results(network: Network, images: NDArray[Any], *, batch: int = 8) -> 
 def top1(results: NDArray[Any], labels: NDArray[Any]) -> float:
     """Return the share, 0..1, of images whose first row is largest at the label."""
     return float(np.mean(results[:, 0].argmax(axis=-1) == labels))
+
+
+def patch_accuracy(results: NDArray[Any], labels: NDArray[Any]) -> float:
+    """Return the share, 0..1, of patches whose row is largest at the label.
+
+    `results` is (images, tokens, classes), the patches first; `labels` is (images, patches).
+    """
+    return float(np.mean(results[:, : labels.shape[1]].argmax(axis=-1) == labels))
+
+
+def rmse(results: NDArray[Any], labels: NDArray[Any]) -> float:
+    """Return the root of the mean squared error over patches, in the labels' unit.
+
+    `results` is (images, tokens, 1), the patches first; `labels` is (images, patches).
+    """
+    error = results[:, : labels.shape[1], 0].astype(np.float64) - labels
+    return float(np.sqrt(np.mean(error**2)))
+
+
+METRICS: dict[str, Callable[[NDArray[Any], NDArray[Any]], float]] = {
+    "top1": top1,
+    "accuracy": patch_accuracy,
+    "rmse": rmse,
+}

@@ -13,7 +13,7 @@ TRUNCATED_STD = 0.8796256610342398  # of a standard normal cut at two deviations
 GAIN_STD, BIAS_STD, EMBED_STD = 0.1, 0.02, 0.3
 
 
-def _truncated_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
+def truncated_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
     """Draw a normal, values beyond two deviations anew, and scale it to deviation 1."""
     values = rng.standard_normal(shape)
     while (outside := np.abs(values) > 2).any():
@@ -57,7 +57,7 @@ def seeded_weights(config: VitConfig, seed: int) -> dict[str, NDArray[np.float32
     weights = {}
     for name, shape in config.parameter_shapes.items():
         rng = np.random.default_rng([seed, crc32(name.encode())])
-        draw = _truncated_normal(rng, shape)
+        draw = truncated_normal(rng, shape)
         if "norm" in name and name.endswith("weight"):
             value = 1 + GAIN_STD * draw
         else:

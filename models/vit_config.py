@@ -3,10 +3,31 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from math import prod
+from typing import Any, Protocol
 
 from moesaic.models.errors import InputError
 
 PARAMETER_LIMIT = 1 << 28
+
+
+class BlockSizes(Protocol):
+    """What attention and perceptron of a block need to know."""
+
+    @property
+    def dim(self) -> int:
+        """Features of a token."""
+
+    @property
+    def heads(self) -> int:
+        """Attention heads."""
+
+    @property
+    def head_dim(self) -> int:
+        """Features of one attention head."""
+
+    @property
+    def mlp(self) -> int:
+        """Features inside the perceptron."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +70,7 @@ class VitConfig:
             raise InputError(f"model must have exactly the keys {names}, not {values!r:.120}")
         return cls(**values)
 
-    def to_mapping(self) -> dict[str, int]:
+    def to_mapping(self) -> dict[str, Any]:
         """Return the sizes as a plain mapping."""
         return asdict(self)
 

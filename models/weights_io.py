@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,24 @@ from moesaic.models.errors import InputError
 from moesaic.models.vit_config import VitConfig
 
 Weights = dict[str, NDArray[np.float32]]
+
+
+class Config(Protocol):
+    """Sizes of a network, which fix the names and shapes of its parameters."""
+
+    @classmethod
+    def from_mapping(cls, values: object) -> Self:
+        """Build from a plain mapping."""
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return a plain mapping."""
+
+    @property
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each parameter by its name."""
+
+
+C = TypeVar("C", bound=Config)
 CONFIG_KEY = "config_json"
 _HEADER_LIMIT = 4096
 _CONFIG_LIMIT = 64 * 1024
@@ -31,7 +49,7 @@ def weights_path(source: str | Path) -> Path:
     return _FOLDER / f"{source}.npz" if str(source) in weight_names() else Path(source)
 
 
-def save_weights(path: str | Path, weights: Mapping[str, NDArray[Any]], config: VitConfig) -> None:
+def save_weights(path: str | Path, weights: Mapping[str, NDArray[Any]], config: Config) -> None:
     """Write float32 weights and the configuration to a compressed .npz, all or nothing."""
     target = Path(path)
     arrays: dict[str, Any] = {n: np.asarray(w, dtype=np.float32) for n, w in weights.items()}
@@ -47,14 +65,19 @@ def save_weights(path: str | Path, weights: Mapping[str, NDArray[Any]], config: 
 
 
 def load_weights(source: str | Path) -> tuple[Weights, VitConfig]:
-    """Read what `save_weights` wrote, by a shipped name or from a file.
+    """Read a plain vision transformer, as `load_weights_of` does."""
+    return load_weights_of(source, VitConfig)
+
+
+def load_weights_of(source: str | Path, kind: type[C]) -> tuple[Weights, C]:
+    """Read what `save_weights` wrote, by a shipped name or from a file, with its configuration.
 
     Raises InputError, one line that names the file, for anything else: foreign or truncated files,
     other names, shapes or types than the configuration asks for, NaN and infinity.
     """
     path = weights_path(source)
     try:
-        return _read(path)
+        return _read(path, kind)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (ValueError, MemoryError, RecursionError, zipfile.BadZipFile) as error:
@@ -63,14 +86,14 @@ def load_weights(source: str | Path) -> tuple[Weights, VitConfig]:
         raise InputError(f"{path}: is damaged: {type(error).__name__}") from error
 
 
-def _read(path: Path) -> tuple[Weights, VitConfig]:
+def _read(path: Path, kind: type[C]) -> tuple[Weights, C]:
     """Read the archive, each member only after its size has been found to fit its shape."""
     with zipfile.ZipFile(path) as archive:
         sizes = {item.filename.removesuffix(".npy"): item.file_size for item in archive.infolist()}
     if sizes.get(CONFIG_KEY, _CONFIG_LIMIT + 1) > _CONFIG_LIMIT:
         raise InputError(f"must hold a text {CONFIG_KEY} of at most {_CONFIG_LIMIT} bytes")
     with np.load(path, allow_pickle=False) as arrays:
-        config = VitConfig.from_mapping(json.loads(str(arrays[CONFIG_KEY])))
+        config = kind.from_mapping(json.loads(str(arrays[CONFIG_KEY])))
         _check_names(sizes.keys() - {CONFIG_KEY}, config)
         for name, shape in config.parameter_shapes.items():
             if sizes[name] > 4 * prod(shape) + _HEADER_LIMIT:
@@ -80,7 +103,7 @@ def _read(path: Path) -> tuple[Weights, VitConfig]:
     return weights, config
 
 
-def _check_names(names: set[str], config: VitConfig) -> None:
+def _check_names(names: set[str], config: Config) -> None:
     """Raise InputError unless `names` are the parameters of `config`."""
     wanted = config.parameter_shapes.keys()
     if missing := sorted(wanted - names):
@@ -89,7 +112,7 @@ def _check_names(names: set[str], config: VitConfig) -> None:
         raise InputError(f"{unknown[0]!r:.80} is not a parameter of this configuration")
 
 
-def _check(weights: Mapping[str, NDArray[Any]], config: VitConfig) -> None:
+def _check(weights: Mapping[str, NDArray[Any]], config: Config) -> None:
     """Raise InputError unless the weights are finite float32 of the shapes of `config`."""
     _check_names(set(weights), config)
     for name, shape in config.parameter_shapes.items():

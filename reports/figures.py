@@ -39,3 +39,15 @@ def duration(seconds: float) -> str:
 def percent(value: float | None, digits: int = 1) -> str:
     """Write a share of 1 as a percentage; a dash for None."""
     return NONE if value is None else f"{100 * value:.{digits}f} %"
+
+
+def metric_name(metric: str) -> str:
+    """Return what people call a metric."""
+    return {"top1": "top-1", "accuracy": "patch accuracy"}.get(metric, metric)
+
+
+def metric_text(metric: str, value: float | None) -> str:
+    """Write a metric's value: an error as it is, anything else as a percentage."""
+    if value is None or metric != "rmse":
+        return percent(value)
+    return f"{value:.4f}"

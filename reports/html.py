@@ -46,12 +46,14 @@ def render(template: str, **values: Any) -> str:
         lstrip_blocks=True,
     )
     environment.globals["inline"] = _inline
+    environment.globals["metric_text"] = figures.metric_text
     environment.filters |= {
         "count": figures.count,
         "short": figures.short,
         "size": figures.size,
         "duration": figures.duration,
         "percent": figures.percent,
+        "metric_name": figures.metric_name,
         "script_json": script_json,
     }
     return environment.get_template(template).render(**values)

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from moesaic.reports.figures import metric_name, metric_text
+
 STAGES = ("quantise", "map", "elaborate", "compile", "simulate", "compare")
 
 
@@ -32,7 +34,7 @@ def summary(run: dict[str, Any]) -> list[tuple[str, str]]:
         ("memory", f"{run['bytes_read']:,} bytes read, {run['bytes_written']:,} written"),
     ]
     if run["accuracy"]:
-        rows.append(("top-1", _accuracy(run["accuracy"])))
+        rows.append(_accuracy(run["accuracy"]))
     times = run["seconds"]
     rows.append(("seconds", ", ".join(f"{s} {times[s]:.1f}" for s in STAGES if times[s] >= 0.05)))
     rows += [("note", note) for note in run["notes"][:5]]
@@ -71,8 +73,10 @@ def _utilisation(run: dict[str, Any]) -> str:
     return text
 
 
-def _accuracy(accuracy: dict[str, Any]) -> str:
-    text = f"float {accuracy['float']:.1%}, integers {accuracy['quantised']:.1%}"
+def _accuracy(accuracy: dict[str, Any]) -> tuple[str, str]:
+    metric = accuracy["metric"]
+    text = f"float {metric_text(metric, accuracy['float'])}"
+    text += f", integers {metric_text(metric, accuracy['quantised'])}"
     if accuracy["rtl"] is not None:
-        text += f", RTL {accuracy['rtl']:.1%}"
-    return f"{text} of {accuracy['images']} images"
+        text += f", RTL {metric_text(metric, accuracy['rtl'])}"
+    return metric_name(metric), f"{text} of {accuracy['images']} images"

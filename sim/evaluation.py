@@ -1,4 +1,4 @@
-"""How good the results of a run are: errors against the float network, top-1 where labels exist."""
+"""How good the results of a run are: errors against the float network, a metric with labels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from moesaic.models.accuracy import float_results, integer_results, top1
+from moesaic.models.accuracy import METRICS, float_results, integer_results
 from moesaic.models.float_errors import float_errors
 from moesaic.models.graph import Graph, Ints
 from moesaic.models.network import Floats, Network
@@ -29,18 +29,24 @@ def evaluate(
     images: Floats,
     labels: Labels | None,
     *,
+    metric: str,
     lanes: int,
     rtl: Sequence[Ints],
 ) -> Evaluation:
-    """Compare the integer network with the float network; `rtl` holds RTL's results, if any."""
+    """Compare the integer network with the float network; `rtl` holds RTL's results, if any.
+
+    `metric` is one of :data:`moesaic.models.accuracy.METRICS`; integers count in units of the last
+    node's scale.
+    """
     accuracy = None
     if labels is not None:
+        measure, scale = METRICS[metric], graph.nodes[-1].scale
         integers = integer_results(graph, network, images, lanes=lanes)
         accuracy = {
-            "metric": "top1",
-            "float": top1(float_results(network, images), labels),
-            "quantised": top1(integers, labels),
-            "rtl": top1(np.stack(rtl), labels) if len(rtl) == len(labels) else None,
+            "metric": metric,
+            "float": measure(float_results(network, images), labels),
+            "quantised": measure(integers * scale, labels),
+            "rtl": measure(np.stack(rtl) * scale, labels) if len(rtl) == len(labels) else None,
             "images": len(labels),
         }
     errors = float_errors(graph, network, images[:ERROR_IMAGES], lanes=lanes)

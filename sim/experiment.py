@@ -31,7 +31,7 @@ def run(options: RunOptions, progress: Progress = _silent) -> RunResult:
     clock = StageClock(progress=progress)
     with clock("load"):
         spec = load_accel(options.accel)
-        model = load_model(options.model)
+        model = load_model(options.model, options.task)
         images, labels = _images(model, options)
     with clock("quantise"), _naming(options.model):
         graph = quantise(model.network, model.calibration, data_bits=spec.data_bits)
@@ -54,6 +54,7 @@ def run(options: RunOptions, progress: Progress = _silent) -> RunResult:
             model.network,
             images,
             labels,
+            metric=model.metric,
             lanes=spec.lanes,
             rtl=[x for one in runs for x in one.results],
         )

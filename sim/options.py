@@ -11,6 +11,7 @@ from moesaic.models.errors import InputError
 BACKENDS = ("rtl", "model", "both")
 SEED_LIMIT = (1 << 31) - 1
 BATCH_LIMIT = 64
+TASK_LIMIT = 1 << 16
 STALL_LIMIT = 0.9
 WAVES = (".vcd", ".fst")
 STAGES = ("quantise", "map", "elaborate", "compile", "simulate", "compare")
@@ -35,6 +36,8 @@ class RunOptions:
         Images from a .npy file instead.
     batch : int
         Images in one command stream.
+    task : int
+        Which of a model's tasks; 0 where there is but one.
     seed : int
         Seed of made-up images and of stalls.
     stall : float
@@ -49,6 +52,7 @@ class RunOptions:
     images: int | None = None
     input_file: Path | None = None
     batch: int = 1
+    task: int = 0
     seed: int = 0
     stall: float = 0.0
     waves_file: Path | None = None
@@ -59,6 +63,7 @@ class RunOptions:
                 f"--backend must be one of {', '.join(BACKENDS)}, not {self.backend!r}"
             )
         _check_integer("--batch", self.batch, 1, BATCH_LIMIT)
+        _check_integer("--task", self.task, 0, TASK_LIMIT)
         _check_integer("--seed", self.seed, 0, SEED_LIMIT)
         if not 0 <= self.stall <= STALL_LIMIT:
             raise InputError(f"--stall must be in 0..{STALL_LIMIT}, not {self.stall!r}")

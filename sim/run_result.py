@@ -116,6 +116,7 @@ class RunResult:
             "accel": spec.name,
             "backend": options.backend,
             "batch": options.batch,
+            "task": options.task,
             "images": self.images,
             "tokens": max(node.tokens for node in self.program.graph.nodes),
             "macs": self.macs,

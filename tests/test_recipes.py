@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from moesaic.models.errors import InputError
-from moesaic.models.recipes import load_recipe, recipe_names
+from moesaic.models.recipes import TrainRecipe, load_recipe, recipe_names
 from moesaic.models.vit_config import VIT_MNIST
 
 SHIPPED = {"vit-mnist": None, "vit-mnist-2of4": (2, 4), "vit-mnist-2of8": (2, 8)}
@@ -16,6 +16,7 @@ def test_shipped_recipes_load() -> None:
     assert set(SHIPPED) <= set(recipe_names())
     for name, pattern in SHIPPED.items():
         recipe = load_recipe(name)
+        assert isinstance(recipe, TrainRecipe)
         assert (recipe.name, recipe.model, recipe.n_of_m) == (name, VIT_MNIST, pattern)
         assert recipe.start == (None if pattern is None else "vit-mnist")
 
@@ -33,7 +34,7 @@ def test_shipped_recipes_load() -> None:
         ({"nm": "4:2"}, "nm must be 'N:M' with N <= M <= 32, not '4:2'"),
         ({"nm": "2:7"}, "nm must have an M that divides dim = 64, not '2:7'"),
         ({"nm": 124}, "nm must be 'N:M'"),
-        ({"dataset": "cifar"}, "dataset must be 'mnist', not 'cifar'"),
+        ({"dataset": "cifar"}, "dataset must be 'mnist' or 'canvas', not 'cifar'"),
         ({"name": "../up"}, "name must match"),
         ({"start": 3}, "start must be a network"),
         ({"augment": {"rotate": 1}}, "unknown key 'rotate' in augment"),

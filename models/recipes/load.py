@@ -1,8 +1,10 @@
 """Reading a recipe by name or from a YAML file."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from moesaic.models.errors import InputError
+from moesaic.models.recipes.canvas_schema import CANVAS, CanvasRecipe
 from moesaic.models.recipes.schema import TrainRecipe
 from moesaic.models.strict_yaml import read_yaml
 
@@ -14,7 +16,7 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
 
 
-def load_recipe(source: str | Path) -> TrainRecipe:
+def load_recipe(source: str | Path) -> TrainRecipe | CanvasRecipe:
     """Read a recipe by its shipped name or from a YAML file.
 
     Raises InputError with one line that names the file and what is wrong in it.
@@ -22,6 +24,8 @@ def load_recipe(source: str | Path) -> TrainRecipe:
     path = _FOLDER / f"{source}.yaml" if str(source) in recipe_names() else Path(source)
     parsed = read_yaml(path)
     try:
+        if isinstance(parsed, Mapping) and parsed.get("dataset") == CANVAS:
+            return CanvasRecipe.from_mapping(parsed)
         return TrainRecipe.from_mapping(parsed)
     except ValueError as error:
         raise InputError(f"{path}: {' '.join(str(error).split())}") from error

@@ -1,50 +1,13 @@
 """The fields of a training recipe and what each may hold."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, field
 
 from moesaic.models.errors import InputError
+from moesaic.models.recipes.fields import arguments_of, check_name, check_numbers, number_field
 from moesaic.models.vit_config import VitConfig
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _NM = re.compile(r"([1-9]\d?):([1-9]\d?)")
-
-
-def _number(low: float, high: float, default: Any = MISSING) -> Any:
-    """Declare a number field that must lie in low..high; integer bounds allow integers only."""
-    return field(default=default, metadata={"range": (low, high)})
-
-
-def _check_numbers(spec: Any, prefix: str = "") -> None:
-    """Raise InputError for the first number field of the wrong type or out of its range."""
-    for item in fields(spec):
-        if "range" not in item.metadata:
-            continue
-        (low, high), value = item.metadata["range"], getattr(spec, item.name)
-        whole = isinstance(low, int)
-        good = type(value) is int or (type(value) is float and not whole)
-        if not good or not low <= value <= high:
-            kind = "an integer" if whole else "a number"
-            raise InputError(
-                f"{prefix}{item.name} must be {kind} in {low}..{high}, not {value!r:.60}"
-            )
-
-
-def _from_mapping(cls: type, values: object, where: str) -> dict[str, Any]:
-    """Return `values` as arguments of `cls`, or raise InputError for unknown or missing keys."""
-    known = [item.name for item in fields(cls)]
-    needed = [i.name for i in fields(cls) if i.default is MISSING and i.default_factory is MISSING]
-    if not isinstance(values, Mapping):
-        raise InputError(f"{where} must be a mapping with the keys {known}, not {values!r:.60}")
-    for key in values:
-        if key not in known:
-            raise InputError(f"unknown key {key!r:.60} in {where}; allowed are {known}")
-    for key in needed:
-        if key not in values:
-            raise InputError(f"{key} is missing in {where}; needed are {needed}")
-    return dict(values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,14 +18,14 @@ class AugmentSpec:
     deviation of a smooth displacement field.
     """
 
-    rotate_degrees: float = _number(0.0, 180.0, 0.0)
-    shift_pixels: float = _number(0.0, 14.0, 0.0)
-    scale: float = _number(0.0, 1.0, 0.0)
-    shear: float = _number(0.0, 1.0, 0.0)
-    elastic_pixels: float = _number(0.0, 8.0, 0.0)
+    rotate_degrees: float = number_field(0.0, 180.0, 0.0)
+    shift_pixels: float = number_field(0.0, 14.0, 0.0)
+    scale: float = number_field(0.0, 1.0, 0.0)
+    shear: float = number_field(0.0, 1.0, 0.0)
+    elastic_pixels: float = number_field(0.0, 8.0, 0.0)
 
     def __post_init__(self) -> None:
-        _check_numbers(self, "augment.")
+        check_numbers(self, "augment.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,32 +42,31 @@ class TrainRecipe:
     name: str
     dataset: str
     model: VitConfig
-    seed: int = _number(0, 2**31 - 1)
-    epochs: int = _number(1, 10_000)
-    batch: int = _number(1, 4096)
-    learning_rate: float = _number(1e-7, 1.0)
+    seed: int = number_field(0, 2**31 - 1)
+    epochs: int = number_field(1, 10_000)
+    batch: int = number_field(1, 4096)
+    learning_rate: float = number_field(1e-7, 1.0)
     start: str | None = None
     nm: str | None = None
-    weight_decay: float = _number(0.0, 10.0, 0.0)
-    warmup_epochs: float = _number(0.0, 1000.0, 0.0)
-    label_smoothing: float = _number(0.0, 0.9, 0.0)
-    mixup: float = _number(0.0, 1.0, 0.0)
-    ema: float = _number(0.0, 0.99999, 0.0)
-    activation_penalty: float = _number(0.0, 1.0, 0.0)
-    search_share: float = _number(0.0, 1.0, 0.6)
-    prune_decay: float = _number(0.0, 100.0, 0.0)
-    holdout: int = _number(0, 2000, 0)
-    threads: int = _number(1, 64, 1)
+    weight_decay: float = number_field(0.0, 10.0, 0.0)
+    warmup_epochs: float = number_field(0.0, 1000.0, 0.0)
+    label_smoothing: float = number_field(0.0, 0.9, 0.0)
+    mixup: float = number_field(0.0, 1.0, 0.0)
+    ema: float = number_field(0.0, 0.99999, 0.0)
+    activation_penalty: float = number_field(0.0, 1.0, 0.0)
+    search_share: float = number_field(0.0, 1.0, 0.6)
+    prune_decay: float = number_field(0.0, 100.0, 0.0)
+    holdout: int = number_field(0, 2000, 0)
+    threads: int = number_field(1, 64, 1)
     augment: AugmentSpec = field(default_factory=AugmentSpec)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
-            raise InputError(f"name must match {_NAME.pattern}, not {self.name!r:.60}")
+        check_name(self.name)
         if self.dataset != "mnist":
-            raise InputError(f"dataset must be 'mnist', not {self.dataset!r:.60}")
+            raise InputError(f"dataset must be 'mnist' or 'canvas', not {self.dataset!r:.60}")
         if self.start is not None and (not isinstance(self.start, str) or not self.start):
             raise InputError(f"start must be a network or an .npz file, not {self.start!r:.60}")
-        _check_numbers(self)
+        check_numbers(self)
         if (self.model.image, self.model.channels, self.model.classes) != (28, 1, 10):
             raise InputError("model must have image 28, channels 1 and classes 10 for mnist")
         if self.nm is not None:
@@ -133,9 +95,9 @@ class TrainRecipe:
     @classmethod
     def from_mapping(cls, values: object) -> "TrainRecipe":
         """Build from parsed YAML; InputError names the field, the value and what is allowed."""
-        arguments = _from_mapping(cls, values, "the recipe")
+        arguments = arguments_of(cls, values, "the recipe")
         arguments["model"] = VitConfig.from_mapping(arguments["model"])
         if "augment" in arguments:
-            augment = _from_mapping(AugmentSpec, arguments["augment"], "augment")
+            augment = arguments_of(AugmentSpec, arguments["augment"], "augment")
             arguments["augment"] = AugmentSpec(**augment)
         return cls(**arguments)

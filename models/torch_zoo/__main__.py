@@ -4,19 +4,15 @@ import argparse
 import sys
 from pathlib import Path
 
-from moesaic.models.data import load_mnist
 from moesaic.models.errors import InputError
 from moesaic.models.recipes import load_recipe
-from moesaic.models.torch_zoo.train import Progress, top1, train
-from moesaic.models.torch_zoo.vit import weights_of
+from moesaic.models.torch_zoo.make import make
 from moesaic.models.weights_io import save_weights
 
 
-def report(done: Progress) -> None:
+def report(epoch: int, epochs: int, text: str) -> None:
     """Print one line for a finished epoch."""
-    held = "" if done.holdout_top1 is None else f"  hold-out {done.holdout_top1:.2%}"
-    line = f"epoch {done.epoch}/{done.epochs}  loss {done.loss:.4f}{held}  {done.seconds:.0f} s"
-    sys.stdout.write(line + "\n")
+    sys.stdout.write(f"epoch {epoch}/{epochs}  {text}\n")
     sys.stdout.flush()
 
 
@@ -29,16 +25,13 @@ def main() -> int:
     try:
         recipe = load_recipe(options.recipe)
         options.out.mkdir(parents=True, exist_ok=True)
-        result = train(recipe, report)
+        made = make(recipe, report)
     except InputError as error:
         sys.stderr.write(f"{error}\n")
         return 2
     target = options.out / f"{recipe.name}.npz"
-    save_weights(target, weights_of(result.model), recipe.model)
-    split = load_mnist()
-    accuracy = top1(result.model, split.test_images, split.test_labels)
-    images = len(split.test_labels)
-    sys.stdout.write(f"{target}: top-1 {accuracy:.2%} of {images}, {result.seconds:.0f} s\n")
+    save_weights(target, made.weights, made.config)
+    sys.stdout.write(f"{target}: {made.text}\n")
     return 0
 
 

@@ -1,6 +1,5 @@
 """Training a reference network by a recipe, dense or N:M sparse, the same for the same seed."""
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,11 +16,11 @@ from moesaic.models.errors import InputError
 from moesaic.models.recipes import TrainRecipe
 from moesaic.models.torch_zoo.augment import distort
 from moesaic.models.torch_zoo.masks import nm_masks, straight_through
+from moesaic.models.torch_zoo.optimise import follow, learning_rate, parameter_groups
 from moesaic.models.torch_zoo.vit import Vit, build_vit, initialise, predict
 from moesaic.models.weights_io import load_weights
 
 BACKGROUND = -MEAN / STD
-EMA_WARMUP = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,16 +64,11 @@ class Trainer:
         self.masks: dict[str, Tensor] | None = None
         self.step_count = 0
         self.steps_per_epoch = max(1, len(images) // recipe.batch)
-        self.optimiser = torch.optim.AdamW(_parameter_groups(self.model, recipe.weight_decay))
+        self.optimiser = torch.optim.AdamW(parameter_groups(self.model, recipe.weight_decay))
 
     def learning_rate(self) -> float:
-        """Return the rate of the coming step: linear warm-up, then a cosine to zero."""
-        warmup = self.recipe.warmup_epochs * self.steps_per_epoch
-        total = self.recipe.epochs * self.steps_per_epoch
-        if self.step_count < warmup:
-            return self.recipe.learning_rate * (self.step_count + 1) / (warmup + 1)
-        done = (self.step_count - warmup) / max(1.0, total - warmup)
-        return self.recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+        """Return the rate of the coming step."""
+        return learning_rate(self.recipe, self.step_count, self.steps_per_epoch)
 
     def epoch(self) -> float:
         """Go once through the shuffled images and return the mean loss."""
@@ -116,9 +110,7 @@ class Trainer:
             shrink = 0.0 if self.masks is not None else 1 - rate * self.recipe.prune_decay
             parameters[name].mul_(mask + (1 - mask) * max(shrink, 0.0))
         self.step_count += 1
-        keep = min(self.recipe.ema, self.step_count / (self.step_count + EMA_WARMUP))
-        for name, parameter in parameters.items():
-            self.average[name].lerp_(parameter, 1 - keep)
+        follow(self.average, parameters, self.recipe.ema, self.step_count)
 
     def _current_masks(self, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the frozen masks, or those of the present magnitudes; none for a dense run."""
@@ -171,19 +163,6 @@ def _starting_model(recipe: TrainRecipe, generator: torch.Generator) -> Vit:
     if config != recipe.model:
         raise InputError(f"start must have the recipe's model, but {recipe.start} is {config}")
     return build_vit(config, weights)
-
-
-def _parameter_groups(model: Vit, weight_decay: float) -> list[dict[str, object]]:
-    """Decay matrices only, not norms, biases and embeddings."""
-    matrices: list[Tensor] = []
-    rest: list[Tensor] = []
-    for name, parameter in model.named_parameters():
-        decays = parameter.ndim > 1 and name not in ("cls_token", "pos_embed")
-        (matrices if decays else rest).append(parameter)
-    return [
-        {"params": matrices, "weight_decay": weight_decay},
-        {"params": rest, "weight_decay": 0.0},
-    ]
 
 
 def train(

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from moesaic.models.vit_config import VitConfig
+from moesaic.models.vit_config import BlockSizes, VitConfig
 
 NORM_EPS = 1e-6
 
@@ -27,7 +27,7 @@ class PatchEmbed(nn.Module):
 class Attention(nn.Module):
     """Softmax attention over all tokens: (B, tokens, dim) to the same shape."""
 
-    def __init__(self, config: VitConfig) -> None:
+    def __init__(self, config: BlockSizes) -> None:
         super().__init__()
         self.heads = config.heads
         self.head_dim = config.head_dim
@@ -47,7 +47,7 @@ class Attention(nn.Module):
 class Mlp(nn.Module):
     """Linear, exact erf GELU, linear."""
 
-    def __init__(self, config: VitConfig) -> None:
+    def __init__(self, config: BlockSizes) -> None:
         super().__init__()
         self.fc1 = nn.Linear(config.dim, config.mlp)
         self.act = nn.GELU()
@@ -120,7 +120,7 @@ def build_vit(config: VitConfig, weights: Mapping[str, NDArray[np.float32]]) -> 
     return model.eval()
 
 
-def weights_of(model: Vit) -> dict[str, NDArray[np.float32]]:
+def weights_of(model: nn.Module) -> dict[str, NDArray[np.float32]]:
     """Return a copy of the state dict as numpy arrays."""
     return {name: w.detach().numpy().copy() for name, w in model.state_dict().items()}
 

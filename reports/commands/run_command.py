@@ -5,10 +5,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from moesaic.models.errors import InputError
 from moesaic.reports.arguments import integer, number, path
 from moesaic.reports.files import check_directory, check_file, new_directory, write_json
-from moesaic.sim.options import BACKENDS, BATCH_LIMIT, SEED_LIMIT, STALL_LIMIT
+from moesaic.sim.options import BACKENDS, BATCH_LIMIT, SEED_LIMIT, STALL_LIMIT, TASK_LIMIT
 
 RUN_FILE, ACCEL_FILE, TRACE_FILE = "run.json", "accel.yaml", "trace.json"
 
@@ -32,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="images in one command stream",
     )
     parser.add_argument(
-        "--task", type=integer(0, 1 << 16), metavar="K", help="of models with tasks"
+        "--task", type=integer(0, TASK_LIMIT), metavar="K", default=0, help="of models with tasks"
     )
     parser.add_argument(
         "--seed",
@@ -61,8 +60,6 @@ def execute(options: argparse.Namespace) -> int:
     from moesaic.models.accel_io import load_accel
     from moesaic.sim.options import RunOptions
 
-    if options.task is not None:
-        raise InputError(f"--task: {options.model} has no tasks, must not be given")
     asked = RunOptions(
         model=options.model,
         accel=options.accel,
@@ -70,6 +67,7 @@ def execute(options: argparse.Namespace) -> int:
         images=options.images,
         input_file=options.input,
         batch=options.batch,
+        task=options.task,
         seed=options.seed,
         stall=options.stall,
         waves_file=options.waves,
