@@ -79,6 +79,7 @@ def _compared(
         first_difference=comparison.first,
         first_cycle_difference="" if stalled else _first_cycle(program, log, timing),
         results=results,
+        timing=timing,
     )
 
 
