@@ -35,6 +35,7 @@ class Lowering(AttentionLowering, ProductLowering):
     graph : Graph
     input_address : int
         Where the host puts the input.
+    options : MapOptions
     """
 
     def run(self) -> list[Step]:

@@ -1,6 +1,6 @@
 """Attention: scores, softmax and mix head by head; the vector unit works beside the array."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from moesaic.dataflow.lower_product import ProductLowering
 from moesaic.dataflow.scratch import Place, ceil_div, head_channels
@@ -103,7 +103,7 @@ class AttentionLowering(ProductLowering):
         node = a.scores
         queries, keys = self.places[node.q], self.places[node.k]
         first = head * node.head_channels
-        self.steps.append(
+        self.steps += self._in_order(
             self.on_chip_product(
                 node.name,
                 head,
@@ -173,7 +173,39 @@ class AttentionLowering(ProductLowering):
         )
         stream = step.works[1]
         stream.reads = (*stream.reads, stats)
-        self.steps.append(step)
+        self.steps += self._in_order(step)
+
+    def _in_order(self, step: Step) -> list[Step]:
+        """Return a product as one step, or in plain order as one for each row of tokens."""
+        if self.options.attention == "shared":
+            return [step]
+        stationary, stream = step.works
+        rows = stream.fields["beats"]
+        last_odd = stream.fields["odd"]
+        macs = [step.macs * (row + 1) // rows - step.macs * row // rows for row in range(rows)]
+        return [
+            replace(
+                step,
+                row=row,
+                works=[
+                    replace(stationary, fields=dict(stationary.fields)),
+                    replace(
+                        stream,
+                        fields=stream.fields
+                        | {
+                            "beats": 1,
+                            "odd": last_odd if row == rows - 1 else 0,
+                            "base": stream.fields["base"] + row * stream.fields["pitch"],
+                            "dest_base": stream.fields["dest_base"]
+                            + row * stream.fields["dest_pitch"],
+                            "rowstat_base": stream.fields.get("rowstat_base", 0) + row,
+                        },
+                    ),
+                ],
+                macs=macs[row],
+            )
+            for row in range(rows)
+        ]
 
     def _stat_span(self, a: _Attention, head: int) -> tuple[str, int, int]:
         rows = ceil_div(a.tokens, self.spec.tokens_per_beat)

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from moesaic.dataflow.options import MapOptions
 from moesaic.dataflow.scratch import Place, Scratch, ceil_div
 from moesaic.dataflow.steps import Step
 from moesaic.models.accel import AccelSpec
@@ -39,8 +40,11 @@ def sources(node: Node) -> tuple[str, ...]:
 class LoweringBase:
     """State of a lowering."""
 
-    def __init__(self, spec: AccelSpec, graph: Graph, *, input_address: int) -> None:
+    def __init__(
+        self, spec: AccelSpec, graph: Graph, *, input_address: int, options: MapOptions
+    ) -> None:
         self.spec, self.graph, self.input_address = spec, graph, input_address
+        self.options = options
         self.scratch = Scratch(spec=spec)
         self.places: dict[str, Place] = {}
         self.steps: list[Step] = []

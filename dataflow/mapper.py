@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from moesaic.dataflow.lower import Lowering
+from moesaic.dataflow.options import MapOptions
 from moesaic.dataflow.packing import pack_tokens
 from moesaic.dataflow.program import Program
 from moesaic.dataflow.schedule import ALIGN, Schedule
@@ -16,8 +17,12 @@ from moesaic.models.errors import InputError
 from moesaic.models.geometry import geometry, narrow_word
 from moesaic.models.graph import Graph, Input, Ints
 
+STANDARD = MapOptions()
 
-def map_graph(graph: Graph, spec: AccelSpec, *, batch: int = 1) -> Program:
+
+def map_graph(
+    graph: Graph, spec: AccelSpec, *, batch: int = 1, options: MapOptions = STANDARD
+) -> Program:
     """Map a network onto an accelerator.
 
     Parameters
@@ -26,6 +31,7 @@ def map_graph(graph: Graph, spec: AccelSpec, *, batch: int = 1) -> Program:
     spec : AccelSpec
     batch : int
         Images of one run, one after another in one command stream.
+    options : MapOptions
 
     Returns
     -------
@@ -45,7 +51,7 @@ def map_graph(graph: Graph, spec: AccelSpec, *, batch: int = 1) -> Program:
     if not isinstance(source, Input):
         raise InputError(f"{graph.name}: the first node must be the input, not {source.name}")
 
-    lowering = Lowering(spec, graph, input_address=0)
+    lowering = Lowering(spec, graph, input_address=0, options=options)
     template = lowering.run()
     input_place = _input_place(lowering, template, source)
     output_place = lowering.places[graph.nodes[-1].name]
@@ -153,4 +159,4 @@ def _clone(step: Step, input_address: int, output_address: int) -> Step:
         replace(fetch, address=input_address) if fetch.data is None else replace(fetch)
         for fetch in step.fetches
     ]
-    return Step(node=step.node, part=step.part, works=works, fetches=fetches, macs=step.macs)
+    return replace(step, works=works, fetches=fetches)

@@ -13,11 +13,15 @@ from moesaic.models.graph import Graph
 
 @dataclass(slots=True, kw_only=True)
 class Note:
-    """What a command is for: graph node, part (head or first tile; -1 the store), MACs executed."""
+    """What a command is for: graph node, part (head or first tile; -1 the store), MACs executed.
+
+    `row` is the first row of tokens, where a part is cut into rows.
+    """
 
     node: str
     part: int = 0
     macs: int = 0
+    row: int = 0
 
 
 @dataclass(slots=True, kw_only=True)

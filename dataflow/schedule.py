@@ -181,7 +181,8 @@ class Schedule:
     def _emit(self, command: Command, step: Step) -> None:
         self.commands.append(command)
         main = command["unit"] in (Unit.STREAM, Unit.VECTOR, Unit.STORE)
-        self.notes.append(Note(node=step.node, part=step.part, macs=step.macs if main else 0))
+        macs = step.macs if main else 0
+        self.notes.append(Note(node=step.node, part=step.part, macs=macs, row=step.row))
 
     def _emit_block_fetch(self) -> None:
         spec = self.spec

@@ -46,11 +46,13 @@ class Work:
 class Step:
     """Commands that belong together (a product is STATIONARY and STREAM), and what they fetch.
 
-    `node` is the graph's node, `part` its head or its first tile; `macs` what the array executes.
+    `node` is the graph's node, `part` its head or its first tile, `row` its first row of tokens;
+    `macs` what the array executes.
     """
 
     node: str
     part: int = 0
+    row: int = 0
     works: list[Work]
     fetches: list[Fetch] = field(default_factory=list)
     macs: int = 0

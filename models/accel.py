@@ -272,7 +272,7 @@ def check_name(name: object) -> None:
 
 _POWERS = (
     ("rows", 4, 256),
-    ("columns", 4, 256),
+    ("columns", 2, 256),
     ("tokens_per_beat", 1, 2),
     ("lanes", 4, 256),
     ("bus_bytes", 4, 64),

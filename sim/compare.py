@@ -55,7 +55,8 @@ def _compare_vector(
     program: Program, log: RunLog, tensors: list[dict[str, Ints]], out: Comparison
 ) -> None:
     spec, at, stat_at = program.spec, 0, 0
-    for command, name, part, image in of_images(program, Unit.VECTOR):
+    for command, note, image in of_images(program, Unit.VECTOR):
+        name, part = note.node, note.part
         if command["op"] == VectorOp.ROUTE:
             continue
         tokens, beats = command["tokens"], command["beats"]
@@ -116,7 +117,8 @@ def _compare_vector(
 def _compare_routes(program: Program, log: RunLog, known: Tokens, out: Comparison) -> None:
     """Winners come sweep by sweep, each of all tokens."""
     at, banks = 0, program.spec.tokens_per_beat
-    for command, name, _, image in of_images(program, Unit.VECTOR):
+    for command, note, image in of_images(program, Unit.VECTOR):
+        name = note.node
         if command["op"] != VectorOp.ROUTE:
             continue
         tokens, top = command["tokens"], command["top"]
@@ -144,7 +146,8 @@ def _compare_loads(
 ) -> None:
     """Constants of the residual stream arrive as they are in memory."""
     spec, at = program.spec, 0
-    for command, name, _part, image in of_images(program, Unit.LOAD):
+    for command, note, image in of_images(program, Unit.LOAD):
+        name = note.node
         if command["buffer"] != Buffer.RESIDUAL or not isinstance(program.graph[name], Constant):
             continue
         beats = command["row_beats"]

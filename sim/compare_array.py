@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from moesaic.dataflow.program import Program
+from moesaic.dataflow.program import Note, Program
 from moesaic.models.commands import Buffer, Command, Epilogue, Unit
 from moesaic.models.geometry import narrow_word
 from moesaic.models.graph import Ints, Mix, Product, Route, Scores
@@ -34,15 +34,15 @@ class Tokens:
             )
         return self.routings[name, image]
 
-    def of(self, command: Command, name: str, image: int) -> Ints:
+    def of(self, command: Command, note: Note, image: int) -> Ints:
         """Return tokens as (rows, banks)."""
         banks = self.program.spec.tokens_per_beat
         expert = command.get("expert", 0)
         if not expert:
             tokens = np.arange(command["beats"] * banks).reshape(-1, banks)
             count = tokens.size - command.get("odd", 0) * (banks - 1)
-            return np.where(tokens < count, tokens, -1)
-        node = self.program.graph[name]
+            return np.where(tokens < count, note.row * banks + tokens, -1)
+        node = self.program.graph[note.node]
         assert isinstance(node, Product)
         routing = self.routing(str(node.route), image)
         queues = [routing.bank_queue(expert - 1, bank, banks)[0] for bank in range(banks)]
@@ -56,8 +56,9 @@ def compare_array(program: Program, log: RunLog, tokens: Tokens, out: Comparison
     """Compare all results of STREAM commands, in order."""
     spec, at, tensors = program.spec, 0, tokens.tensors
     banks, columns = spec.tokens_per_beat, spec.columns
-    for command, name, part, image in of_images(program, Unit.STREAM):
-        there = tokens.of(command, name, image)
+    for command, note, image in of_images(program, Unit.STREAM):
+        name, part = note.node, note.part
+        there = tokens.of(command, note, image)
         n_tiles, rows = command["n_tiles"], len(there)
         records = log.array[at : at + n_tiles * rows].reshape(-1)
         at += n_tiles * rows

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from moesaic.dataflow.program import Program
+from moesaic.dataflow.program import Note, Program
 from moesaic.models.commands import Buffer, Command, Unit
 from moesaic.models.graph import Ints
 
@@ -55,15 +55,15 @@ class Comparison:
         return next((f"{c.name}: {c.first}" for c in self.layers.values() if c.different), "")
 
 
-def of_images(program: Program, unit: Unit) -> list[tuple[Command, str, int, int]]:
-    """Return a unit's commands with node, part and image; a node's parts repeat per image."""
-    seen: dict[tuple[str, int], int] = {}
+def of_images(program: Program, unit: Unit) -> list[tuple[Command, Note, int]]:
+    """Return a unit's commands with note and image; a node's parts repeat per image."""
+    seen: dict[tuple[str, int, int], int] = {}
     out = []
     for command, note in program.of_unit(unit):
-        key = (note.node, note.part)
+        key = (note.node, note.part, note.row)
         image = seen.get(key, 0)
         seen[key] = image + 1
-        out.append((command, note.node, note.part, image))
+        out.append((command, note, image))
     return out
 
 

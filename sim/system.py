@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from moesaic.dataflow.mapper import input_bytes, read_output
 from moesaic.dataflow.program import Program
+from moesaic.hw.stationary import LINE
+from moesaic.hw.stream import BEAT
 from moesaic.models.accel import AccelSpec
 from moesaic.models.commands import UNITS, Unit
 from moesaic.models.graph import Ints
@@ -33,15 +35,18 @@ U32 = np.dtype("<u4")
 class RunLog:
     """What one run did.
 
-    `accepted` and `done` hold, for each unit, the cycle of each of its commands. `array`, `vector`,
-    `rowstat`, `route` and `load` are records of what was written, in order; `memory` is what
-    was left.
+    `kv_lines` counts words of K and V that entered the array as stationary operand, `kv_beats` the
+    rows of tokens that met them. `accepted` and `done` hold, for each unit, the cycle of each of
+    its commands. `array`, `vector`, `rowstat`, `route` and `load` are records of what was written,
+    in order; `memory` is what was left.
     """
 
     cycles: int
     hang: bool
     read_bytes: int
     write_bytes: int
+    kv_lines: int
+    kv_beats: int
     accepted: dict[Unit, NDArray[np.int64]]
     done: dict[Unit, NDArray[np.int64]]
     array: NDArray[Any]
@@ -72,6 +77,10 @@ def build_system(
         "WIDE": tokens * spec.columns * container,
         "VECTOR_NARROW": spec.lanes * spec.data_bits,
         "VECTOR_WIDE": spec.lanes * container,
+        "LINE_VALID": LINE["valid"].offset,
+        "LINE_KV": LINE["source_kv"].offset,
+        "BEAT_VALID": BEAT["valid"].offset,
+        "BEAT_SCALE": BEAT["scale_source"].offset,
         **({"EXPERTS": spec.experts} if spec.experts else {}),
     }
     sources["sharing.vlt"] = sharing(sources["moesaic_top.sv"])
@@ -182,7 +191,7 @@ def _read_logs(spec: AccelSpec, run_dir: Path, count: int) -> list[RunLog]:
 
     narrow, wide = f"<i{spec.data_bytes}", f"<i{container}"
     array_shape = (tokens, spec.columns)
-    runs = np.fromfile(run_dir / "log_runs.bin", dtype=U32).reshape(-1, 7).astype(np.int64)
+    runs = np.fromfile(run_dir / "log_runs.bin", dtype=U32).reshape(-1, 9).astype(np.int64)
     events = records("events", ("kind", "unit", "low", "high"))
     logs = {
         "array": records(
@@ -219,6 +228,8 @@ def _read_logs(spec: AccelSpec, run_dir: Path, count: int) -> list[RunLog]:
                 cycles=int(row[1] | row[2] << 32),
                 read_bytes=int(row[3] | row[4] << 32),
                 write_bytes=int(row[5] | row[6] << 32),
+                kv_lines=int(row[7]),
+                kv_beats=int(row[8]),
                 accepted=by_kind[0],
                 done=by_kind[1],
                 memory=np.fromfile(run_dir / f"dump{i}.bin", dtype=np.uint8),

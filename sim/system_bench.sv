@@ -1,7 +1,8 @@
 // The whole accelerator on the standard memory: starts it over AXI4-Lite, watches what it does.
 //
 // Macros: BUS_BYTES, TOKENS (tokens per beat), NARROW and WIDE (bits of the array's results),
-// VECTOR_NARROW and VECTOR_WIDE (bits of the vector unit's results), EXPERTS where it has some.
+// VECTOR_NARROW and VECTOR_WIDE (bits of the vector unit's results), EXPERTS where it has some,
+// LINE_VALID, LINE_KV, BEAT_VALID and BEAT_SCALE (places of fields in the array's inputs).
 // Plusargs: +runs=FILE +logs=PREFIX +quiet=N (cycles without progress that count as a hang).
 // The runs file holds, for each run, a line
 //   image dump program_address latency rate_num rate_den stall seed limit
@@ -18,7 +19,8 @@ module system_bench;
 
   import "DPI-C" function void log_open(input string prefix);
   import "DPI-C" function void log_run(input int result, input longint cycles,
-                                       input longint read_bytes, input longint write_bytes);
+                                       input longint read_bytes, input longint write_bytes,
+                                       input int kv_lines, input int kv_beats);
   import "DPI-C" function void log_event(input int kind, input int unit, input longint cycle);
   import "DPI-C" function void log_array(input int valid, input int dest, input int word,
                                          input int word1, input int slice, input bit [`NARROW-1:0] narrow,
@@ -89,6 +91,10 @@ module system_bench;
     dut.issue_load.command__valid & dut.issue_load.command__ready
   };
   wire [UNITS-1:0] dones = dut.processor.done_in;
+  // Words of K and V that enter the array as stationary operand, and rows that meet them.
+  int kv_lines = 0, kv_beats = 0;
+  wire kv_line = dut.array.line[`LINE_VALID] & dut.array.line[`LINE_KV];
+  wire kv_beat = dut.array.beat[`BEAT_VALID] & (dut.array.beat[`BEAT_SCALE+:2] != 0);
   longint cycle = 0;
   longint quiet = 0, quiet_limit = 100000;
   always @(posedge clk) begin
@@ -96,6 +102,8 @@ module system_bench;
       cycle <= 0;
       quiet <= 0;
     end else begin
+      kv_lines <= (cycle == 0 ? 0 : kv_lines) + 32'(kv_line);
+      kv_beats <= (cycle == 0 ? 0 : kv_beats) + 32'(kv_beat);
       cycle <= cycle + 1;
       quiet <= (accepts != 0 || dones != 0 || rvalid || dut.stream.take) ? 0 : quiet + 1;
       for (int unit = 0; unit < UNITS; unit++) begin
@@ -229,7 +237,8 @@ module system_bench;
       if (hang) report_hang();
       read_register(8'h18, low);
       read_register(8'h1c, high);
-      log_run(32'(hang), {high, low}, read_bytes - first_read, write_bytes - first_write);
+      log_run(32'(hang), {high, low}, read_bytes - first_read, write_bytes - first_write, kv_lines,
+              kv_beats);
       if (dump_file != "-") memory.dump(dump_file);
       if (hang) break;
       write_register(8'h00, 2);
