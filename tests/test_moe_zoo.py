@@ -90,17 +90,26 @@ def stated(name: str) -> list[float]:
     return [float(cells[i]) for i in (3, 5)]
 
 
-def measured(name: str, task: int) -> float:
-    """Measure on all test canvases."""
+def measured(name: str, task: int, canvases: int) -> float:
+    """Measure on the first test canvases."""
     model = load_model(name, task)
-    images, labels = model.images(CANVASES, 0)
+    images, labels = model.images(canvases, 0)
     assert labels is not None
     return METRICS[model.metric](float_results(model.network, images, batch=20), labels)
 
 
-def test_shipped_weights_reach_what_is_stated_and_experts_are_no_worse() -> None:
+@pytest.mark.parametrize("name", CANVAS_MODELS)
+def test_shipped_weights_are_about_as_good_as_stated(name: str) -> None:
+    """On 150 of the canvases, patch accuracy within a point and rmse within 0.01, either way."""
+    accuracy, error = (measured(name, task, 150) for task in (0, 1))
+    assert abs(100 * accuracy - stated(name)[0]) <= 1
+    assert abs(error - stated(name)[1]) <= 0.01
+
+
+@pytest.mark.nightly
+def test_shipped_weights_are_as_good_as_stated_and_experts_no_worse() -> None:
     """Patch accuracy within 0.03 points and rmse within 0.0003, either way."""
-    found = {name: [measured(name, task) for task in (0, 1)] for name in CANVAS_MODELS}
+    found = {name: [measured(name, task, CANVASES) for task in (0, 1)] for name in CANVAS_MODELS}
     for name, (accuracy, error) in found.items():
         assert abs(100 * accuracy - stated(name)[0]) <= 0.03
         assert abs(error - stated(name)[1]) <= 0.0003
