@@ -19,7 +19,7 @@ from moesaic.models.geometry import geometry, narrow_word
 Cells = NDArray[np.int64]
 Touch = tuple[str, Cells]  # scratchpad; cells, each the smallest part that is written alone
 
-ROWSTAT = "ROWSTAT"
+ROWSTAT, QUEUES = "ROWSTAT", "QUEUES"
 TOKENS = (Buffer.INPUT, Buffer.ACT, Buffer.VEC, Buffer.KV, Buffer.SCORE, Buffer.RESIDUAL)
 
 
@@ -47,8 +47,8 @@ class Cellular:
 
     def __init__(self, spec: AccelSpec) -> None:
         self.spec = spec
-        self.words: dict[str, int] = {ROWSTAT: spec.rowstat_rows}
-        self.cells: dict[str, int] = {ROWSTAT: spec.tokens_per_beat}  # of a word
+        self.words: dict[str, int] = {ROWSTAT: spec.rowstat_rows, QUEUES: 1}
+        self.cells: dict[str, int] = {ROWSTAT: spec.tokens_per_beat, QUEUES: 1}  # of a word
         self.values: dict[Buffer, int] = {}  # of a cell
         for buffer in Buffer:
             self.words[buffer.name] = geometry(spec, buffer).depth
@@ -98,7 +98,17 @@ class Cellular:
 
 
 def accesses(cells: Cellular, c: Command, product: Command | None) -> Access:
-    """Return what a command touches; `product` is the STREAM command of a STATIONARY one."""
+    """Return what a command touches; `product` is the STREAM command of a STATIONARY one.
+
+    A command for an expert may touch any token's words.
+    """
+    out = _of_unit(cells, c, product)
+    if c.get("expert"):
+        out.needed.append((QUEUES, np.zeros(1, dtype=np.int64)))
+    return out
+
+
+def _of_unit(cells: Cellular, c: Command, product: Command | None) -> Access:
     match c["unit"]:
         case Unit.LOAD:
             ports = ["residual write"] if c["buffer"] == Buffer.RESIDUAL else []
@@ -164,7 +174,7 @@ def _stream(cells: Cellular, c: Command) -> Access:
         place + c["n_tiles"] * spec.columns,
     )
     out.writes.append(result)
-    if c.get("epilogue", 0) == Epilogue.ADD:
+    if c.get("epilogue", 0) in (Epilogue.ADD, Epilogue.WEIGH):
         out.reads.append(result)
         out.ports.append("residual read")
     if c.get("scale_source", 0) == ScaleSource.ROW:
@@ -180,6 +190,12 @@ def _vector(cells: Cellular, c: Command) -> Access:
     length = c["beats"] * spec.lanes
     first, place = c.get("position", 0), c.get("dest_position", 0)
     tokens = range(c.get("token", 0), c.get("token", 0) + c["tokens"])
+    if c["op"] == VectorOp.ROUTE:
+        stop = first + c["valid"]
+        return Access(
+            needed=[cells.tokens(source, c["base"], c["pitch"], tokens, first, stop)],
+            writes=[(QUEUES, np.zeros(1, dtype=np.int64))],
+        )
     targets = range(c.get("dest_token", 0), c.get("dest_token", 0) + c["tokens"])
     out = Access(
         reads=[cells.tokens(source, c["base"], c["pitch"], tokens, first, first + length)],

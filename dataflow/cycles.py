@@ -5,16 +5,18 @@ handshakes; each names the register that costs the cycle.
 """
 
 from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from moesaic.dataflow.memory import ReadChannel, WriteChannel
 from moesaic.dataflow.program import Program
 from moesaic.models.accel import AccelSpec
 from moesaic.models.commands import COMMAND_BYTES, UNITS, Buffer, Command, Unit, VectorOp
-from moesaic.models.pipeline import result_latency
+from moesaic.models.pipeline import gather_latency, result_latency
 from moesaic.models.vector_timing import vector_cycles
 
 LONG_AGO = -(1 << 62)
+Queues = Iterable[Sequence[Sequence[int]]]
 COUNT_MASK = (1 << 16) - 1
 
 
@@ -77,12 +79,16 @@ class _Model:
         return out
 
     def product(
-        self, loader: Command, loader_accept: int, stream: Command, stream_accept: int
+        self,
+        loader: Command,
+        loader_accept: int,
+        stream: Command,
+        stream_accept: int,
+        beats: int,
     ) -> tuple[int, int]:
         """Run the tiles of a product; return the dones of STATIONARY and STREAM."""
         spec = self.spec
         lines = spec.rows if loader.get("row_mode") else spec.columns
-        beats = stream["beats"]
         tiles = stream["n_tiles"] * stream["k_tiles"]
         loaded = max(loader_accept + 1, self.taken + 1) + lines  # `full` is seen
         first = max(loaded, stream_accept + 1)
@@ -91,15 +97,25 @@ class _Model:
         self.taken = last
         self.loader_end = (loaded if tiles == 1 else last - period + 1 + lines) - 1
         self.stream_end = last + beats - 1
-        return self.loader_end, self.stream_end + result_latency(spec)
+        return self.loader_end + gather_latency(spec), self.stream_end + result_latency(spec)
 
 
 WAITS = {unit: f"wait_{unit.name.lower()}" for unit in UNITS}
 
 
-def predict(program: Program) -> Timing:
-    """Return the exact timing of a program on the standard memory."""
+def predict(program: Program, queues: Queues = ()) -> Timing:
+    """Return the exact timing of a program on the standard memory.
+
+    Parameters
+    ----------
+    program : Program
+    queues : sequence
+        For each ROUTE command, by expert, the lengths of its queues in all banks: what
+        :func:`moesaic.dataflow.queues.queue_lengths` returns.
+    """
     spec = program.spec
+    routed = iter(queues)
+    lengths: Sequence[Sequence[int]] = ()
     model = _Model(spec)
     reads, writes = ReadChannel(spec), WriteChannel(spec)
     block_beats = spec.block_commands * COMMAND_BYTES // spec.bus_bytes
@@ -140,9 +156,12 @@ def predict(program: Program) -> Timing:
         dispatched[i] = sent
         read = sent + 1
         offer = gate.offer(sent, ready)
+        expert = command.get("expert", 0)
+        rows = max(lengths[expert - 1]) if expert else command.get("beats", 0)
+        skipped = bool(expert) and not rows
         match unit:
             case Unit.LOAD:
-                taken, end = reads.load(command, offer)
+                taken, end = reads.load(command, offer, skipped=skipped)
                 if command["buffer"] == Buffer.COMMAND:
                     block_seen.append(end + 1)
             case Unit.STORE:
@@ -150,18 +169,33 @@ def predict(program: Program) -> Timing:
             case Unit.VECTOR:
                 taken = max(offer, model.vector_free)
                 free, last = vector_cycles(
-                    spec, VectorOp(command["op"]), command["tokens"], command["beats"]
+                    spec,
+                    VectorOp(command["op"]),
+                    command["tokens"],
+                    command["beats"],
+                    command.get("top", 0),
                 )
                 model.vector_free, end = taken + free, taken + last
+                if command["op"] == VectorOp.ROUTE:
+                    lengths = next(routed)
             case Unit.STATIONARY:
                 taken = max(offer, model.loader_end)
                 loader = (i, command, taken)
                 end = -1
+                if skipped:
+                    model.loader_end = taken + 1
             case _:
                 assert loader is not None, "a STREAM command follows its STATIONARY command"
                 taken = max(offer, model.stream_end)
                 place, first_command, loader_accept = loader
-                done[place], end = model.product(first_command, loader_accept, command, taken)
+                if skipped:
+                    done[place] = model.loader_end + gather_latency(spec)
+                    model.stream_end = taken + 1
+                    end = model.stream_end + result_latency(spec)
+                else:
+                    done[place], end = model.product(
+                        first_command, loader_accept, command, taken, rows
+                    )
                 model.dones[Unit.STATIONARY].append(done[place])
                 loader = None
         gate.accepted = taken

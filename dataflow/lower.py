@@ -5,6 +5,7 @@ import numpy as np
 from moesaic.dataflow.lower_attention import AttentionLowering
 from moesaic.dataflow.lower_product import ProductLowering
 from moesaic.dataflow.packing import pack_norm, pack_tokens
+from moesaic.dataflow.scoreboard import QUEUES
 from moesaic.dataflow.scratch import Place, ceil_div
 from moesaic.dataflow.steps import Fetch, Step, Work
 from moesaic.models.commands import Buffer, Unit, VectorOp
@@ -17,6 +18,7 @@ from moesaic.models.graph import (
     Node,
     Pool,
     Product,
+    Route,
     Scale,
     Scores,
     Softmax,
@@ -60,6 +62,8 @@ class Lowering(AttentionLowering, ProductLowering):
                 pass
             case LayerNorm() | Scale():
                 self.vector(node)
+            case Route():
+                self.route(node)
             case Pool():
                 self.pool(node)
             case _:
@@ -155,6 +159,31 @@ class Lowering(AttentionLowering, ProductLowering):
             ports=ports,
         )
         self.steps.append(Step(node=node.name, works=[work], fetches=fetches))
+        self.release(node.x, node.name)
+
+    def route(self, node: Route) -> None:
+        """Logits become queues of tokens for each expert."""
+        if node.channels > self.spec.experts:
+            raise InputError(
+                f"experts must be at least {node.channels} for {node.name}, not {self.spec.experts}"
+            )
+        if node.renormalise:
+            raise InputError(f"{node.name}: renormalised gate scores have no mapping")
+        source = self.places[node.x]
+        fields = {
+            "op": VectorOp.ROUTE,
+            "source": Buffer.SCORE,
+            "base": source.base,
+            "pitch": source.pitch,
+            "tokens": node.tokens,
+            "beats": ceil_div(node.channels, self.spec.lanes),
+            "valid": node.channels,
+            "top": node.top,
+            "dest": Buffer.VEC,
+        }
+        work = Work(unit=Unit.VECTOR, fields=fields, reads=(source.span,), writes=(QUEUES,))
+        self.route_steps[node.name] = len(self.steps)
+        self.steps.append(Step(node=node.name, works=[work]))
         self.release(node.x, node.name)
 
     def pool(self, node: Pool) -> None:

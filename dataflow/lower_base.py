@@ -8,19 +8,30 @@ from moesaic.dataflow.steps import Step
 from moesaic.models.accel import AccelSpec
 from moesaic.models.commands import Buffer
 from moesaic.models.geometry import geometry
-from moesaic.models.graph import Graph, LayerNorm, Mix, Node, Pool, Product, Scale, Scores, Softmax
+from moesaic.models.graph import (
+    Graph,
+    LayerNorm,
+    Mix,
+    Node,
+    Pool,
+    Product,
+    Route,
+    Scale,
+    Scores,
+    Softmax,
+)
 
 
 def sources(node: Node) -> tuple[str, ...]:
     """Return the names of the tensors that a node reads."""
     match node:
         case Product():
-            return (node.x, node.residual) if node.residual else (node.x,)
+            return tuple(name for name in (node.x, node.residual, node.route) if name)
         case Scores():
             return (node.q, node.k)
         case Mix():
             return (node.p, node.v)
-        case Softmax() | LayerNorm() | Scale() | Pool():
+        case Softmax() | LayerNorm() | Scale() | Pool() | Route():
             return (node.x,)
     return ()
 
@@ -36,6 +47,7 @@ class LoweringBase:
         self.notes: list[str] = []
         self.channels: dict[str, NDArray[np.int64]] = {}
         self.deferred = {node.v for node in graph.nodes if isinstance(node, Mix)}
+        self.route_steps: dict[str, int] = {}
         self._users: dict[str, list[str]] = {}
         for node in graph.nodes:
             for name in sources(node):

@@ -4,18 +4,21 @@ import numpy as np
 
 from moesaic.dataflow.lower_base import LoweringBase
 from moesaic.dataflow.packing import pack_indices, pack_params, to_bytes, weight_tiles
+from moesaic.dataflow.scoreboard import QUEUES
 from moesaic.dataflow.scratch import Place, ceil_div, head_channels
 from moesaic.dataflow.steps import Fetch, Step, Work
 from moesaic.models.accel import NM
 from moesaic.models.commands import Buffer, Epilogue, Unit
 from moesaic.models.errors import InputError
-from moesaic.models.graph import Ints, Mix, Product, Scores
+from moesaic.models.graph import Ints, Mix, Product, Route, Scores
+from moesaic.models.graph_macs import node_macs
 
 EPILOGUES = {
     "narrow": Epilogue.NARROW,
     "wide": Epilogue.WIDE,
     "add": Epilogue.ADD,
     "gelu": Epilogue.GELU,
+    "weigh": Epilogue.WEIGH,
 }
 CHUNKS = 4  # a chunk of weights takes at most this part of the ring, so that the next is prefetched
 
@@ -34,8 +37,11 @@ class ProductLowering(LoweringBase):
         values, indices = weight_tiles(weight, spec, nm)
         n_tiles, k_tiles = values.shape[:2]
         params = self._params(node, dest, n_tiles * spec.columns)
+        routed = {"expert": 1 + node.expert} if node.route else {}
+        gather = {"gather": 1} if node.route and source.buffer == Buffer.VEC else {}
+        queues = (QUEUES,) if node.route else ()
         per_chunk = self._tiles_per_chunk(node, k_tiles, nm)
-        macs = tokens * node.weight.shape[0] * node.weight.shape[1]
+        macs = node_macs(self.graph, node).dense
         if nm is not None:
             macs = macs * nm.n // nm.m
         for first in range(0, n_tiles, per_chunk):
@@ -48,6 +54,7 @@ class ProductLowering(LoweringBase):
                     lines=count * k_tiles * spec.columns,
                     data=to_bytes(values[part], spec.data_bytes),
                     field="base",
+                    **self.condition(node),
                 ),
                 Fetch(
                     buffer=Buffer.PARAM,
@@ -55,6 +62,7 @@ class ProductLowering(LoweringBase):
                     data=pack_params(*(p[columns] for p in params)),
                     field="param_base",
                     scale=max(8, spec.bus_bytes) // 8,
+                    **self.condition(node),
                 ),
             ]
             if nm is not None:
@@ -74,7 +82,9 @@ class ProductLowering(LoweringBase):
                     "n_tiles": count,
                     "k_tiles": k_tiles,
                     "use_params": 1,
+                    **routed,
                 },
+                reads=queues,
             )
             stream = self._stream(
                 source,
@@ -89,8 +99,11 @@ class ProductLowering(LoweringBase):
                     "epilogue": EPILOGUES[node.epilogue],
                     "post_multiplier": node.post_multiplier,
                     "post_shift": node.post_shift,
+                    **routed,
+                    **gather,
                 },
             )
+            stream.reads += queues
             share = macs * count // n_tiles if first + count < n_tiles else 0
             self.steps.append(
                 Step(
@@ -106,6 +119,31 @@ class ProductLowering(LoweringBase):
         self.release(node.x, node.name)
         if node.residual:
             self.release(node.residual, node.name)
+        if node.route:
+            self.release(node.route, node.name)
+
+    def condition(self, node: Product) -> dict[str, int]:
+        """Return the fields of a fetch that is skipped where an expert has no tokens.
+
+        The weights of the first experts are fetched before it is known who has tokens: as many as
+        the ring of weights holds.
+        """
+        if node.route is None:
+            return {}
+        spec = self.spec
+        lines = sum(
+            ceil_div(n.weight.shape[0], spec.rows)
+            * ceil_div(n.weight.shape[1], spec.columns)
+            * spec.columns
+            for n in self.graph.nodes
+            if isinstance(n, Product) and n.route == node.route and n.expert == node.expert
+        )
+        if node.expert < spec.weight_lines // lines:
+            return {}
+        return {
+            "expert": 1 + node.expert,
+            "behind": len(self.steps) - self.route_steps[node.route],
+        }
 
     def on_chip_product(
         self,
@@ -180,7 +218,7 @@ class ProductLowering(LoweringBase):
         ports: tuple[str, ...] = ()
         if dest.buffer == Buffer.RESIDUAL:
             ports = ("residual write",)
-            if fields.get("epilogue") == Epilogue.ADD:
+            if fields.get("epilogue") in (Epilogue.ADD, Epilogue.WEIGH):
                 ports = ("residual write", "residual read")
                 reads += [dest.span] if fresh else []
         return Work(
@@ -207,7 +245,7 @@ class ProductLowering(LoweringBase):
     def _destination(self, node: Product, tokens: int) -> Place:
         """Choose where a product's result goes, by who reads it."""
         spec = self.spec
-        if node.epilogue == "add":
+        if node.epilogue in ("add", "weigh"):
             residual = str(node.residual)
             if not self.last_use(residual, node.name):
                 raise InputError(f"{node.name}: {residual} is used again after the addition")
@@ -223,6 +261,8 @@ class ProductLowering(LoweringBase):
                 buffer = Buffer.KV
         if node.epilogue == "wide":
             buffer = Buffer.RESIDUAL
+        if any(isinstance(user, Route) for user in self.users(node.name)):
+            buffer, size = Buffer.SCORE, max(size, ceil_div(size, spec.lanes) * spec.lanes)
         channels = head_channels(heads, size, step)
         # scores read whole rows of queries and keys: what pads a head is written, as zeros
         width = self.columns_width(heads * ceil_div(size, step) * step)

@@ -113,10 +113,13 @@ class ReadChannel(_Channel):
         self.bytes_read = 0
         self._last_address = LONG_AGO
         self._last_beat = LONG_AGO
+        self._last_done = LONG_AGO
         # Cycles in which waiting commands left the queue in front of the data side.
         self._left_queue = deque([LONG_AGO] * spec.queue_depth, maxlen=spec.queue_depth)
 
-    def load(self, command: Mapping[str, int], offer_cycle: int) -> tuple[int, int]:
+    def load(
+        self, command: Mapping[str, int], offer_cycle: int, *, skipped: bool = False
+    ) -> tuple[int, int]:
         """Run one LOAD command.
 
         Parameters
@@ -125,13 +128,19 @@ class ReadChannel(_Channel):
             Fields by name, as :func:`moesaic.models.commands.encode` takes them.
         offer_cycle : int
             First cycle in which the command is valid at the unit's port.
+        skipped : bool
+            The command is for an expert without tokens and copies nothing.
 
         Returns
         -------
         tuple of int
-            Cycle of the command's handshake, and cycle of its ``done`` pulse.
+            Cycle of the command's handshake, and cycle of its ``done`` pulse: one a cycle.
         """
         accept = max(offer_cycle, self._last_address, self._left_queue[0] + 1)
+        if skipped:
+            over = max(accept, self._last_beat) + 1  # and counted in the next cycle
+            self._last_done = max(over, self._last_done) + 1
+            return accept, self._last_done
         self._left_queue.append(max(accept + 1, self._last_beat))
         start = accept + LOAD_FIRST_ADDRESS
         latency = self.spec.memory.latency
@@ -139,7 +148,8 @@ class ReadChannel(_Channel):
         self._last_address = free - 1
         self._last_beat = last
         self.bytes_read += command["rows"] * command["row_beats"] * self.spec.bus_bytes
-        return accept, last + LOAD_WRITE
+        self._last_done = max(last + LOAD_WRITE, self._last_done + 1)
+        return accept, self._last_done
 
 
 class WriteChannel(_Channel):

@@ -7,7 +7,7 @@ import numpy as np
 
 from moesaic.dataflow.packing import Bytes
 from moesaic.dataflow.program import Note
-from moesaic.dataflow.scoreboard import Scoreboard, Span
+from moesaic.dataflow.scoreboard import QUEUES, Scoreboard, Span
 from moesaic.dataflow.steps import Fetch, Step
 from moesaic.models.accel import AccelSpec
 from moesaic.models.commands import COMMAND_BYTES, Buffer, Command, Unit
@@ -92,7 +92,7 @@ class Schedule:
                     work.unit, reads=work.reads, writes=work.writes, ports=work.ports
                 )
                 self._emit({"unit": work.unit, **work.fields, **waits}, step)
-            while pending and self._prefetch(*pending[0], steps, emitted=i + 1 - LAG):
+            while pending and self._prefetch(*pending[0], steps, step=i):
                 pending.popleft()
 
     def finish(self) -> tuple[int, Bytes]:
@@ -110,9 +110,10 @@ class Schedule:
                 command["address"] += program
         return program, data
 
-    def _prefetch(self, index: int, fetch: Fetch, steps: list[Step], *, emitted: int) -> bool:
-        """Fetch ahead of its step; data with a fixed place is not."""
-        return fetch.base is None and self._fetch(index, fetch, steps, emitted=emitted)
+    def _prefetch(self, index: int, fetch: Fetch, steps: list[Step], *, step: int) -> bool:
+        """Fetch ahead, after `step`; data with a fixed place is not, nor before its routing."""
+        free = fetch.base is None and (not fetch.expert or index - fetch.behind <= step)
+        return free and self._fetch(index, fetch, steps, emitted=step + 1 - LAG)
 
     def _fetch(self, index: int, fetch: Fetch, steps: list[Step], *, emitted: int) -> bool:
         step = steps[index]
@@ -133,6 +134,7 @@ class Schedule:
         self._begin_block()
         waits = self.board.add(
             Unit.LOAD,
+            reads=(QUEUES,) if fetch.expert else (),
             writes=((fetch.buffer.name, base, base + fetch.lines),),
             ports=ports,
         )
@@ -151,6 +153,7 @@ class Schedule:
                 "buffer": fetch.buffer,
                 "line": base << beats_log2,
                 "line_pitch": fetch.line_pitch,
+                "expert": fetch.expert,
                 **waits,
             },
             step,

@@ -7,6 +7,7 @@ from moesaic.models.commands import UNITS, Unit
 WINDOW = 1 << 14  # waits further back than this are certain to be over
 
 Span = tuple[str, int, int]  # scratchpad, first word, end
+QUEUES: Span = ("QUEUES", 0, 1)  # the queues of all experts
 
 
 @dataclass(frozen=True, slots=True)

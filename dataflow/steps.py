@@ -12,7 +12,8 @@ class Fetch:
     """Data that a step needs on chip, streamed through a ring (or copied to a fixed place).
 
     `lines` words of `buffer`; the address goes into `field` of the step's command number `command`,
-    divided by `unit_words`. With `base` the place is fixed.
+    divided by `unit_words`. With `base` the place is fixed. With `expert` it is not fetched before
+    the routing is known.
     """
 
     buffer: Buffer
@@ -26,6 +27,8 @@ class Fetch:
     rows: int = 1
     row_beats: int = 0
     line_pitch: int = 0
+    expert: int = 0  # 1 + expert: skipped where it has no tokens
+    behind: int = 0  # steps from that of the routing to this one
 
 
 @dataclass(slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -17,6 +17,7 @@ from moesaic.models.accel import AccelSpec
 from moesaic.models.commands import Epilogue, ScaleSource
 from moesaic.models.pipeline import RAM_READ, log2, sum_latency, swap_latency
 from moesaic.models.requant import MULTIPLIER_BITS, SHIFT_BITS
+from moesaic.models.routing import GATE_SCORE_BITS
 
 ROWSTAT_BITS = MULTIPLIER_BITS + SHIFT_BITS
 
@@ -24,7 +25,7 @@ ROWSTAT_BITS = MULTIPLIER_BITS + SHIFT_BITS
 class Array(wiring.Component):
     """Multiply, accumulate and finish one beat a cycle; no back-pressure anywhere.
 
-    Results of a beat are written ``result_latency(spec)`` cycles after its issue.
+    Results of a beat are written ``sum_latency(spec) + LANE`` cycles after it enters.
 
     Parameters
     ----------
@@ -35,10 +36,11 @@ class Array(wiring.Component):
     beat, line : ``In``, what the sequencers issue in this cycle.
     words0, words1, words2 : ``In``, operand words of input, act and vec.
     weight_data, index_data, param_data, kv_data : ``In``.
-    residual_en, residual_word, residual_data : the residual's read, when a beat adds to it.
+    residual_en, residual_word, residual_word1, residual_data : the residual's read, of both banks,
+        when a beat adds to it.
     rowstat_row, rowstat_data : the row statistics' read.
-    write_valid, write_dest, write_word, write_slice, write_narrow, write_wide : ``Out``, results;
-        one valid bit per token of the beat.
+    write_valid, write_dest, write_word, write_word1, write_slice, write_narrow, write_wide :
+        ``Out``, results; one valid bit per token of the beat, `write_word1` is bank 1's.
     done : ``Out(1)``, with the last result of a command.
     """
 
@@ -59,12 +61,14 @@ class Array(wiring.Component):
                 "kv_data": In(tokens * spec.kv_word * bits),
                 "residual_en": Out(1),
                 "residual_word": Out(24),
+                "residual_word1": Out(24),
                 "residual_data": In(tokens * spec.wide_word * container),
                 "rowstat_row": Out(16),
                 "rowstat_data": In(tokens * ROWSTAT_BITS),
                 "write_valid": Out(tokens),
                 "write_dest": Out(4),
                 "write_word": Out(24),
+                "write_word1": Out(24),
                 "write_slice": Out(8),
                 "write_narrow": Out(tokens * spec.columns * bits),
                 "write_wide": Out(tokens * spec.columns * container),
@@ -99,12 +103,14 @@ class Array(wiring.Component):
             stage = Signal(BEAT, name=f"beat{i + 1}")
             m.d.sync += stage.eq(stages[-1])
             stages.append(stage)
-        select_at, out_at = sums_at + Lane.SELECT_AT, sums_at + Lane.LATENCY
+        post_at, select_at = sums_at + Lane.POST_AT, sums_at + Lane.SELECT_AT
+        out_at = sums_at + Lane.LATENCY
 
         columns = self._columns(m, distribute, path, stages)
         self._memory_reads(m, stages, sums_at)
         residual = self._residual_slice(m, stages[sums_at + Lane.RESIDUAL_AT - 1])
-        params, post = stages[sums_at + 1], stages[sums_at + Lane.GELU_REQUANT_AT]
+        params, post, select = stages[sums_at + 1], stages[post_at], stages[select_at]
+        weighs, scores = post.epilogue == Epilogue.WEIGH, (post.score0, post.score1)
         container = 8 * spec.wide_bytes
         for token in range(spec.tokens_per_beat):
             row_stat = self.rowstat_data.word_select(token, ROWSTAT_BITS)
@@ -132,22 +138,22 @@ class Array(wiring.Component):
                     lane.unbiased.eq(~by_column),
                     lane.multiplier.eq(Mux(by_column, column.multiplier, other_multiplier)),
                     lane.shift.eq(Mux(by_column, column.shift, other_shift)),
-                    lane.post_multiplier.eq(post.post_multiplier),
-                    lane.post_shift.eq(post.post_shift),
+                    lane.weigh.eq(weighs),
+                    lane.post_multiplier.eq(Mux(weighs, scores[token], post.post_multiplier)),
+                    lane.post_shift.eq(Mux(weighs, GATE_SCORE_BITS, post.post_shift)),
                     lane.residual.eq(residual.word_select(slot, container)[: spec.wide_bits]),
-                    lane.epilogue.eq(stages[select_at].epilogue),
+                    lane.use_post.eq(
+                        (select.epilogue == Epilogue.GELU) | (select.epilogue == Epilogue.WEIGH)
+                    ),
                     self.write_narrow.word_select(slot, spec.data_bits).eq(lane.narrow),
                     self.write_wide.word_select(slot, container).eq(lane.wide),
                 ]
         out = stages[out_at]
         m.d.comb += [
-            self.write_valid[0].eq(out.valid & out.last),
-            *(
-                self.write_valid[bank].eq(out.valid & out.last & ~out.odd)
-                for bank in range(1, spec.tokens_per_beat)
-            ),
+            self.write_valid.eq(Mux(out.valid & out.last, out.banks, 0)),
             self.write_dest.eq(out.dest),
             self.write_word.eq(out.dest_word),
+            self.write_word1.eq(out.dest_word1),
             self.write_slice.eq(out.dest_slice),
             self.done.eq(out.done),
         ]
@@ -182,15 +188,14 @@ class Array(wiring.Component):
         """Ask for the residual and the row statistics so that they meet the sums."""
         residual = stages[sums_at + Lane.RESIDUAL_AT - 1 - RAM_READ]
         m.d.comb += [
-            self.residual_en.eq(
-                residual.valid & residual.last & (residual.epilogue == Epilogue.ADD)
-            ),
+            self.residual_en.eq(residual.valid & residual.last & _adds(residual.epilogue)),
             self.residual_word.eq(residual.dest_word),
+            self.residual_word1.eq(residual.dest_word1),
             self.rowstat_row.eq(stages[sums_at + 1 - RAM_READ].rowstat_row),
         ]
 
     def _residual_slice(self, m: Module, stage: Any) -> Signal:
-        """Cut the slice of the residual's words that the columns add to, one register later."""
+        """Cut the slice of the residual's words that columns add to, a register later; or zero."""
         spec = self.spec
         container = 8 * spec.wide_bytes
         width = spec.columns * container
@@ -201,5 +206,11 @@ class Array(wiring.Component):
             for t in range(spec.tokens_per_beat)
         ]
         pick = stage.dest_slice[:slices]
-        m.d.sync += out.eq(Cat(*(word.word_select(pick, width) for word in words)))
+        added = Cat(*(word.word_select(pick, width) for word in words))
+        m.d.sync += out.eq(Mux(_adds(stage.epilogue), added, 0))
         return out
+
+
+def _adds(epilogue: Value) -> Value:
+    """Tell whether the residual is added."""
+    return (epilogue == Epilogue.ADD) | (epilogue == Epilogue.WEIGH)

@@ -11,7 +11,6 @@ from moesaic.hw.gelu import Gelu
 from moesaic.hw.requant import Requant
 from moesaic.models import pipeline
 from moesaic.models.accel import AccelSpec
-from moesaic.models.commands import Epilogue
 from moesaic.models.gelu import output_bits
 from moesaic.models.pipeline import log2
 from moesaic.models.requant import BIAS_BITS, MULTIPLIER_BITS, SHIFT_BITS, limits
@@ -21,9 +20,9 @@ class Lane(wiring.Component):
     """Accumulate a column's sums over the contraction tiles, then requantise and finish them.
 
     One sum a cycle, no back-pressure. With a sum on `sum` in cycle 0, `read_row` is due in cycle
-    -1, `write_row` and `write` in cycle 1, parameters in cycle 1, `residual` in cycle
-    ``RESIDUAL_AT``, the epilogue's choice in cycle ``SELECT_AT``; results are there in cycle
-    ``LATENCY``.
+    -1, `write_row` and `write` in cycle 1, parameters in cycle 1, the second requantisation's in
+    cycle ``POST_AT``, `use_post` in cycle ``SELECT_AT``, `residual` in cycle ``RESIDUAL_AT``;
+    results are there in cycle ``LATENCY``.
 
     Parameters
     ----------
@@ -34,15 +33,16 @@ class Lane(wiring.Component):
     sum, first : ``In``, a column's sum, and whether it starts a new accumulation.
     read_row, write_row, write : ``In``, place of the partial sum.
     bias, multiplier, shift, unbiased : ``In``, requantisation; `unbiased` leaves the bias out.
-    post_multiplier, post_shift : ``In``, second requantisation of GELU, due with SELECT_AT - 1.
-    residual : ``In``, wide value to add.
-    epilogue : ``In``, Epilogue.
+    weigh : ``In(1)``, the second requantisation takes the first one's result, not GELU of it.
+    post_multiplier, post_shift : ``In``, second requantisation.
+    use_post : ``In(1)``, its result counts.
+    residual : ``In``, wide value to add, or zero.
     narrow, wide : ``Out``, the result in both widths; the destination takes the one that it holds.
     """
 
-    RESIDUAL_AT = pipeline.RESIDUAL_AT
-    GELU_REQUANT_AT = pipeline.GELU_REQUANT_AT
+    POST_AT = pipeline.POST_AT
     SELECT_AT = pipeline.SELECT_AT
+    RESIDUAL_AT = pipeline.RESIDUAL_AT
     LATENCY = pipeline.LANE
 
     def __init__(self, spec: AccelSpec) -> None:
@@ -62,7 +62,8 @@ class Lane(wiring.Component):
                 "post_multiplier": In(MULTIPLIER_BITS),
                 "post_shift": In(SHIFT_BITS),
                 "residual": In(signed(spec.wide_bits)),
-                "epilogue": In(2),
+                "weigh": In(1),
+                "use_post": In(1),
                 "narrow": Out(signed(spec.data_bits)),
                 "wide": Out(signed(spec.wide_bits)),
             }
@@ -91,34 +92,22 @@ class Lane(wiring.Component):
 
         m.submodules.gelu = gelu = Gelu(wide_bits=spec.wide_bits)
         m.submodules.post = post = Requant(
-            acc_bits=output_bits(spec.wide_bits), out_bits=spec.data_bits
+            acc_bits=output_bits(spec.wide_bits), out_bits=spec.wide_bits
         )
+        late = delay(m, y, self.POST_AT - pipeline.GELU_AT, "late")
         m.d.comb += [
             gelu.x.eq(y),
-            post.acc.eq(gelu.y),
+            post.acc.eq(Mux(self.weigh, late, gelu.y) if spec.experts else gelu.y),
             post.multiplier.eq(self.post_multiplier),
             post.shift.eq(self.post_shift),
         ]
 
-        # RESIDUAL_AT: the sum with the residual takes the place of y only for Epilogue.ADD
-        added = Signal(signed(spec.wide_bits))
-        plain = Signal(signed(spec.wide_bits))
+        chosen = Signal(signed(spec.wide_bits))
+        plain = delay(m, late, self.SELECT_AT - self.POST_AT, "plain")
         m.d.sync += [
-            added.eq(_clamp(y + self.residual, spec.wide_bits)),
-            plain.eq(y),
-        ]
-        rest = self.SELECT_AT - self.RESIDUAL_AT - 1
-        added_late = delay(m, added, rest, "added")
-        plain_late = delay(m, plain, rest, "plain")
-        m.d.sync += [
-            self.wide.eq(Mux(self.epilogue == Epilogue.ADD, added_late, plain_late)),
-            self.narrow.eq(
-                Mux(
-                    self.epilogue == Epilogue.GELU,
-                    post.result,
-                    _clamp(plain_late, spec.data_bits),
-                )
-            ),
+            chosen.eq(Mux(self.use_post, post.result, plain)),
+            self.wide.eq(_clamp(chosen + self.residual, spec.wide_bits)),
+            self.narrow.eq(_clamp(chosen, spec.data_bits)),
         ]
         return m
 

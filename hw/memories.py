@@ -22,7 +22,7 @@ class Writer:
     """One writer of a scratchpad: `size` bits of one bank (or of all) go to slice `slice`."""
 
     valid: Value
-    word: Value
+    words: tuple[Value, ...]  # the same for all banks, or one each
     slice: Value
     size: int
     data: Value
@@ -43,9 +43,11 @@ class Memories(wiring.Component):
     -------
     load : ``In``, the load unit's beats.
     store, store_data : the store unit's read of the residual scratchpad.
-    stream_word, words0, words1, words2 : operands of input, act and vec.
+    stream_word, stream_word1, words0, words1, words2 : operands of input, act and vec; only vec
+        has a word of its own in bank 1.
     weight_line, index_line, param_column, kv_word and their data : the stationary loader's.
-    residual_en, residual_word, residual_data, rowstat_row, rowstat_data : the array's.
+    residual_en, residual_word, residual_word1, residual_data, rowstat_row, rowstat_data : the
+        array's.
     write_valid ... write_wide : the array's results.
     vector_read, vector_data, norm_read, norm_data, vector_write, rowstat_write : the vector unit's.
     """
@@ -53,6 +55,8 @@ class Memories(wiring.Component):
     def __init__(self, spec: AccelSpec) -> None:
         self.spec = spec
         shapes = {buffer: geometry(spec, buffer) for buffer in Buffer}
+        # Memories for vec and residual: banks need words of their own where tokens are queued.
+        self.parts = spec.tokens_per_beat if spec.experts else 1
         self.shapes: dict[Buffer, Geometry] = shapes
         tokens, bits, container = spec.tokens_per_beat, spec.data_bits, 8 * spec.wide_bytes
         super().__init__(
@@ -61,6 +65,7 @@ class Memories(wiring.Component):
                 "store": In(buffer_read()),
                 "store_data": Out(8 * spec.bus_bytes),
                 "stream_word": In(24),
+                "stream_word1": In(24),
                 **{f"words{i}": Out(tokens * spec.act_word * bits) for i in range(3)},
                 "weight_line": In(24),
                 "weight_data": Out(shapes[Buffer.WEIGHT].width),
@@ -72,12 +77,14 @@ class Memories(wiring.Component):
                 "kv_data": Out(shapes[Buffer.KV].width),
                 "residual_en": In(1),
                 "residual_word": In(24),
+                "residual_word1": In(24),
                 "residual_data": Out(shapes[Buffer.RESIDUAL].width),
                 "rowstat_row": In(16),
                 "rowstat_data": Out(tokens * ROWSTAT_BITS),
                 "write_valid": In(tokens),
                 "write_dest": In(4),
                 "write_word": In(24),
+                "write_word1": In(24),
                 "write_slice": In(8),
                 "write_narrow": In(tokens * spec.columns * bits),
                 "write_wide": In(tokens * spec.columns * container),
@@ -99,21 +106,18 @@ class Memories(wiring.Component):
             Buffer.NORM: self.norm_read.word,
             Buffer.INPUT: self.stream_word,
             Buffer.ACT: self.stream_word,
-            Buffer.VEC: self.stream_word,
             Buffer.KV: self.kv_word,
             Buffer.SCORE: self.vector_read.word,
-            Buffer.RESIDUAL: self._residual_address(m),
         }
         if spec.sparsity:
             reads[Buffer.INDEX] = self.index_line
-        data = {}
-        for buffer, address in reads.items():
-            shape = self.shapes[buffer]
-            memory = Scratchpad(depth=shape.depth, width=shape.width, granule=shape.granule)
-            m.submodules[buffer.name.lower()] = memory
-            m.d.comb += memory.read_word.eq(address)
-            self._write(m, memory, shape, self._writers(buffer))
-            data[buffer] = memory.read_data
+        by_bank = {
+            Buffer.VEC: (self.stream_word, self.stream_word1),
+            Buffer.RESIDUAL: self._residual_addresses(m),
+        }
+        data = {buffer: self._memory(m, buffer, (word,)) for buffer, word in reads.items()}
+        for buffer, words in by_bank.items():
+            data[buffer] = self._memory(m, buffer, words[: self.parts])
         rowstat = Scratchpad(
             depth=spec.rowstat_rows,
             width=spec.tokens_per_beat * ROWSTAT_BITS,
@@ -143,18 +147,17 @@ class Memories(wiring.Component):
         self._store_data(m, data[Buffer.RESIDUAL])
         return m
 
-    def _residual_address(self, m: Module) -> Value:
+    def _residual_addresses(self, m: Module) -> tuple[Value, ...]:
         """The array, the vector unit and the store read the residual at different times."""
-        address, vector = Signal(24), self.vector_read
+        vector = self.vector_read
         store_word = self.store.line >> self.shapes[Buffer.RESIDUAL].beats_log2
-        m.d.comb += address.eq(
-            Mux(
-                self.residual_en,
-                self.residual_word,
-                Mux(vector.en & vector.buffer, vector.word, store_word),
-            )
-        )
-        return address
+        other = Mux(vector.en & vector.buffer, vector.word, store_word)
+        addresses = []
+        for bank, word in enumerate((self.residual_word, self.residual_word1)):
+            address = Signal(24, name=f"residual_address{bank}")
+            m.d.comb += address.eq(Mux(self.residual_en, word, other))
+            addresses.append(address)
+        return tuple(addresses)
 
     def _vector_data(self, m: Module, score: Value, residual: Value) -> None:
         late = delay(
@@ -179,7 +182,7 @@ class Memories(wiring.Component):
         bus = 8 * spec.bus_bytes
         from_load = Writer(
             valid=load.valid & (load.buffer == buffer),
-            word=load.line >> shape.beats_log2,
+            words=(load.line >> shape.beats_log2,),
             slice=load.line[: shape.beats_log2],
             size=bus,
             data=load.data.replicate(1),
@@ -187,9 +190,9 @@ class Memories(wiring.Component):
         wide = buffer in (Buffer.SCORE, Buffer.RESIDUAL)
         container = 8 * spec.wide_bytes if wide else spec.data_bits
         from_array = Writer(
-            valid=self.write_valid[0] & (self.write_dest == buffer),
+            valid=self.write_valid.any() & (self.write_dest == buffer),
             banks=self.write_valid,
-            word=self.write_word,
+            words=(self.write_word, self.write_word1),
             slice=self.write_slice,
             size=spec.columns * container,
             data=self.write_wide if wide else self.write_narrow,
@@ -197,7 +200,7 @@ class Memories(wiring.Component):
         vector = self.vector_write
         from_vector = Writer(
             valid=vector.valid & (vector.buffer == buffer),
-            word=vector.word,
+            words=(vector.word,),
             slice=vector.sub,
             size=spec.lanes * container,
             data=vector.wide if wide else vector.narrow,
@@ -211,24 +214,32 @@ class Memories(wiring.Component):
             Buffer.RESIDUAL: [from_array, from_load, from_vector],
         }.get(buffer, [from_load])
 
-    def _write(self, m: Module, memory: Scratchpad, shape: Geometry, writers: list[Writer]) -> None:
-        """Expand each writer's slice into granules; at most one writes in a cycle."""
-        masks, datas, words = [], [], []
-        for writer in writers:
-            mask, data = _granules(writer, shape)
-            masks.append(mask)
-            datas.append(data)
-            words.append(writer.word)
-        mask, data, word = masks[0], datas[0], words[0]
-        for i, writer in enumerate(writers[1:], 1):
-            mask = mask | masks[i]
-            data = Mux(writer.valid, datas[i], data)
-            word = Mux(writer.valid, words[i], word)
-        m.d.comb += [
-            memory.write_mask.eq(mask),
-            memory.write_data.eq(data),
-            memory.write_word.eq(word),
-        ]
+    def _memory(self, m: Module, buffer: Buffer, words: tuple[Value, ...]) -> Value:
+        """Make one scratchpad, in as many parts as there are words to read; return its data."""
+        shape, name = self.shapes[buffer], buffer.name.lower()
+        writers = self._writers(buffer)
+        masks, datas = zip(*(_granules(writer, shape) for writer in writers), strict=True)
+        mask, data = masks[0], datas[0]
+        for writer, other_mask, other in zip(writers[1:], masks[1:], datas[1:], strict=True):
+            mask = mask | other_mask  # at most one writes in a cycle
+            data = Mux(writer.valid, other, data)
+        out = []
+        width = shape.width // len(words)
+        for part, read_word in enumerate(words):
+            memory = Scratchpad(depth=shape.depth, width=width, granule=shape.granule)
+            m.submodules[f"{name}{part}" if len(words) > 1 else name] = memory
+            word = writers[0].words[min(part, len(writers[0].words) - 1)]
+            for writer in writers[1:]:
+                mine = writer.words[min(part, len(writer.words) - 1)]
+                word = Mux(writer.valid, mine, word)
+            m.d.comb += [
+                memory.read_word.eq(read_word),
+                memory.write_mask.eq(mask.word_select(part, width // shape.granule)),
+                memory.write_data.eq(data.word_select(part, width)),
+                memory.write_word.eq(word),
+            ]
+            out.append(memory.read_data)
+        return Cat(*out)
 
 
 def _granules(writer: Writer, shape: Geometry) -> tuple[Value, Value]:

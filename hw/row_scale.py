@@ -6,7 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.delay import delay
-from moesaic.hw.inverse import Inverse
+from moesaic.hw.inverse import WIDTH_LOG2, Inverse
 from moesaic.hw.norm_statistics import VARIANCE_BITS
 from moesaic.models.accel import AccelSpec
 from moesaic.models.exp2 import POWER_FRACTION_BITS, ROW_MANTISSA_BITS, row_mantissas
@@ -42,6 +42,8 @@ class RowScale(wiring.Component):
     multiplier, shift : ``In``, fields of the command.
     scale, z_shift : ``Out``, as in :class:`moesaic.models.layernorm.RowMoments`.
     row_multiplier, row_shift : ``Out``, as from :func:`moesaic.models.softmax.row_scale`.
+    mantissa, inverse_exponent : ``Out``, only with experts: the operand's inverse, after
+        ``1 + Inverse.LATENCY`` cycles.
     """
 
     SCALE_LATENCY = 1 + Inverse.LATENCY + 4
@@ -49,6 +51,7 @@ class RowScale(wiring.Component):
 
     def __init__(self, spec: AccelSpec) -> None:
         self.spec = spec
+        inverse = {"mantissa": Out(RESULT_BITS), "inverse_exponent": Out(WIDTH_LOG2)}
         super().__init__(
             {
                 "operand": In(VARIANCE_BITS),
@@ -62,6 +65,7 @@ class RowScale(wiring.Component):
                 "z_shift": Out(SHIFT_BITS),
                 "row_multiplier": Out(MULTIPLIER_BITS),
                 "row_shift": Out(SHIFT_BITS),
+                **(inverse if spec.experts else {}),
             }
         )
 
@@ -70,6 +74,11 @@ class RowScale(wiring.Component):
         m.submodules.inverse = inverse = Inverse(in_bits=VARIANCE_BITS)
         m.d.sync += inverse.x.eq(self.operand)
         m.d.comb += inverse.root.eq(self.root)
+        if self.spec.experts:
+            m.d.comb += [
+                self.mantissa.eq(inverse.mantissa),
+                self.inverse_exponent.eq(inverse.exponent),
+            ]
 
         # The other factor, a cycle before the inverse: n without its exponent, or the power of
         # two by which the sum's reference is beyond the maximum.

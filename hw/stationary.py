@@ -5,9 +5,11 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.command_layout import command_layout
+from moesaic.hw.delay import delay
+from moesaic.hw.queue_ports import queue_lengths
 from moesaic.models.accel import AccelSpec
 from moesaic.models.commands import Unit
-from moesaic.models.pipeline import log2
+from moesaic.models.pipeline import gather_latency, log2
 
 LINE = data.StructLayout(
     {
@@ -27,10 +29,12 @@ LINE = data.StructLayout(
 
 
 class Stationary(wiring.Component):
-    """Read one line a cycle: a column's weights and indices, or a token of K or V.
+    """Issue one line a cycle: a column's weights and indices, or a token of K or V.
 
     A tile takes `columns` cycles (`rows` in row mode); the next one begins a cycle after the
-    stream took this one. `full` is high from the cycle after a tile's last read until it is taken.
+    stream took this one. `full` is high from the cycle after a tile's last line until it is taken.
+    Lines and addresses leave ``gather_latency(spec)`` cycles after their issue, as the beats' do. A
+    command for an expert without tokens takes one cycle.
 
     Parameters
     ----------
@@ -39,6 +43,7 @@ class Stationary(wiring.Component):
     Members
     -------
     command : ``In(stream)`` of STATIONARY commands.
+    queue : ``Out(queue_lengths(spec))``, where the machine has experts.
     full, take : ``Out``, ``In``.
     line : ``Out(LINE)``, what is read in this cycle.
     weight_line, index_line, param_column, kv_word : ``Out``, addresses.
@@ -47,24 +52,31 @@ class Stationary(wiring.Component):
 
     def __init__(self, spec: AccelSpec) -> None:
         self.spec = spec
-        super().__init__(
-            {
-                "command": In(stream.Signature(command_layout(Unit.STATIONARY))),
-                "full": Out(1),
-                "take": In(1),
-                "line": Out(LINE),
-                "weight_line": Out(24),
-                "index_line": Out(24),
-                "param_column": Out(16),
-                "kv_word": Out(24),
-                "done": Out(1),
-                "busy": Out(1),
-            }
-        )
+        members = {
+            "command": In(stream.Signature(command_layout(Unit.STATIONARY))),
+            "full": Out(1),
+            "take": In(1),
+            "line": Out(LINE),
+            "weight_line": Out(24),
+            "index_line": Out(24),
+            "param_column": Out(16),
+            "kv_word": Out(24),
+            "done": Out(1),
+            "busy": Out(1),
+        }
+        if spec.experts:
+            members["queue"] = Out(queue_lengths(spec))
+        super().__init__(members)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        spec, line = self.spec, self.line
+        spec, line = self.spec, Signal(LINE)
+        empty, new_empty = Signal(), Signal()
+        if spec.experts:
+            m.d.comb += [
+                self.queue.expert.eq(self.command.payload.expert - 1),
+                new_empty.eq((self.command.payload.expert != 0) & (self.queue.lengths == 0)),
+            ]
         rows, columns, banks = spec.rows, spec.columns, spec.tokens_per_beat
         kv_log2, rows_log2, columns_log2 = log2(spec.kv_word), log2(rows), log2(columns)
 
@@ -74,12 +86,11 @@ class Stationary(wiring.Component):
         )
         place, k, n = Signal(8), Signal(16), Signal(16)
         m.d.comb += [
-            issue.eq(active & ~self.full),
+            issue.eq(active & ~self.full & ~empty),
             last_place.eq(place == Mux(c.row_mode, rows - 1, columns - 1)),
             last_k.eq(k == c.k_tiles - 1),
-            end.eq(issue & last_place & last_k & (n == c.n_tiles - 1)),
+            end.eq((issue & last_place & last_k & (n == c.n_tiles - 1)) | (active & empty)),
             self.command.ready.eq(~active | end),
-            self.done.eq(end),
             self.busy.eq(active),
         ]
 
@@ -129,6 +140,7 @@ class Stationary(wiring.Component):
         with m.If(self.command.valid & self.command.ready):
             m.d.sync += [
                 active.eq(1),
+                empty.eq(new_empty),
                 c.eq(new),
                 place.eq(0),
                 k.eq(0),
@@ -146,10 +158,6 @@ class Stationary(wiring.Component):
         m.d.comb += [
             row_slice.eq(position[columns_log2:kv_log2]),
             column_slice.eq(position[rows_log2:kv_log2]),
-            self.weight_line.eq(weight),
-            self.index_line.eq(index >> 1),
-            self.param_column.eq(param),
-            self.kv_word.eq(token_word + (position >> kv_log2)),
             line.valid.eq(issue),
             line.source_kv.eq(c.source_kv),
             line.row_mode.eq(c.row_mode),
@@ -162,4 +170,13 @@ class Stationary(wiring.Component):
             line.params.eq(issue & c.use_params & last_k),
             line.param_sub.eq(param),
         ]
+        for port, now in (
+            (self.line.as_value(), line.as_value()),
+            (self.weight_line, weight),
+            (self.index_line, index >> 1),
+            (self.param_column, param),
+            (self.kv_word, (token_word + (position >> kv_log2))[:24]),
+            (self.done, end),
+        ):
+            m.d.comb += port.eq(delay(m, now, gather_latency(spec), "late"))
         return m

@@ -1,19 +1,21 @@
 """The stream sequencer: one beat of activations a cycle through the tiles of a product."""
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.command_layout import command_layout
+from moesaic.hw.queue_ports import length_bits, queue_lengths
 from moesaic.models.accel import AccelSpec
-from moesaic.models.commands import Buffer, Unit
+from moesaic.models.commands import Buffer, Epilogue, Unit
 from moesaic.models.geometry import narrow_word
 from moesaic.models.pipeline import log2
 
 BEAT = data.StructLayout(
     {
         "valid": 1,
-        "word": 24,  # of the source scratchpad
+        "word": 24,  # of the source scratchpad's bank 0
+        "word1": 24,  # of its bank 1
         "source": 2,  # 0 input, 1 act, 2 vec
         "offset": 8,  # slice of the word, in units of `rows` operands
         "mode": 4,
@@ -22,25 +24,35 @@ BEAT = data.StructLayout(
         "first": 1,  # starts a new sum
         "last": 1,  # finishes a sum
         "done": 1,  # last beat of the command
-        "odd": 1,  # only bank 0 holds a token
-        "row": 16,  # row of tokens, counted from 0
+        "banks": 2,  # which banks hold a token
+        "row": 16,  # row of tokens, or place in the queues, counted from 0
         "dest": 4,
         "dest_word": 24,
+        "dest_word1": 24,
         "dest_slice": 8,  # of `columns` values
-        "epilogue": 2,
+        "epilogue": 3,
         "scale_source": 2,
         "rowstat_row": 16,
         "post_multiplier": 16,
         "post_shift": 6,
+        "expert": 8,
+        "gather": 1,  # the words are those of the queues' tokens, `pitch` apart
+        "pitch": 16,
+        "dest_pitch": 16,
+        "score0": 16,
+        "score1": 16,
     }
 )
+"""Addresses and scores of queued tokens are filled in by :mod:`moesaic.hw.gather`."""
 
 
 class Stream(wiring.Component):
     """Issue the beats of products: outputs outermost, then contraction, rows of tokens innermost.
 
     One beat a cycle; a tile's first beat waits until `full` says that its weights are there, and
-    takes them. Commands follow each other without a gap.
+    takes them. Commands follow each other without a gap. A command for an expert has as many rows
+    as the longer of its queues; without any it issues one empty beat, whose end is in order with
+    those of the products before it.
 
     Parameters
     ----------
@@ -49,6 +61,7 @@ class Stream(wiring.Component):
     Members
     -------
     command : ``In(stream)`` of STREAM commands.
+    queue : ``Out(queue_lengths(spec))``, where the machine has experts.
     full, take : ``In``, ``Out``: shadow weights are loaded; they are taken in this cycle.
     beat : ``Out(BEAT)``, the beat of this cycle.
     busy, starved : ``Out(1)``: a command is at work; it waits for weights.
@@ -56,16 +69,17 @@ class Stream(wiring.Component):
 
     def __init__(self, spec: AccelSpec) -> None:
         self.spec = spec
-        super().__init__(
-            {
-                "command": In(stream.Signature(command_layout(Unit.STREAM))),
-                "full": In(1),
-                "take": Out(1),
-                "beat": Out(BEAT),
-                "busy": Out(1),
-                "starved": Out(1),
-            }
-        )
+        members = {
+            "command": In(stream.Signature(command_layout(Unit.STREAM))),
+            "full": In(1),
+            "take": Out(1),
+            "beat": Out(BEAT),
+            "busy": Out(1),
+            "starved": Out(1),
+        }
+        if spec.experts:
+            members["queue"] = Out(queue_lengths(spec))
+        super().__init__(members)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -78,13 +92,15 @@ class Stream(wiring.Component):
         )
         row, k, n = Signal(16), Signal(16), Signal(16)
         last_k = Signal()
+        beats, new_beats, banks = self._rows(m, c, row)
+        empty = Signal()
         m.d.comb += [
             first_row.eq(row == 0),
-            last_row.eq(row == c.beats - 1),
+            last_row.eq(row == beats - 1),
             last_k.eq(k == c.k_tiles - 1),
-            issue.eq(active & (~first_row | self.full)),
-            end.eq(issue & last_row & last_k & (n == c.n_tiles - 1)),
-            self.take.eq(issue & first_row),
+            issue.eq(active & (~first_row | self.full | empty)),
+            end.eq(issue & (last_row & last_k & (n == c.n_tiles - 1) | empty)),
+            self.take.eq(issue & first_row & ~empty),
             self.command.ready.eq(~active | end),
             self.busy.eq(active),
             self.starved.eq(active & ~issue),
@@ -116,8 +132,8 @@ class Stream(wiring.Component):
         with m.If(issue):
             m.d.sync += [
                 row.eq(row + 1),
-                word.eq(word + c.pitch),
-                dest_word.eq(dest_word + c.dest_pitch),
+                word.eq(word + Mux(c.gather, 0, c.pitch)),
+                dest_word.eq(dest_word + Mux(c.epilogue == Epilogue.WEIGH, 0, c.dest_pitch)),
             ]
             with m.If(last_row):
                 m.d.sync += [
@@ -137,6 +153,8 @@ class Stream(wiring.Component):
         with m.If(self.command.valid & self.command.ready):
             m.d.sync += [
                 active.eq(1),
+                empty.eq(new_beats == 0),
+                beats.eq(new_beats),
                 c.eq(new),
                 row.eq(0),
                 k.eq(0),
@@ -148,8 +166,9 @@ class Stream(wiring.Component):
             ]
 
         m.d.comb += [
-            beat.valid.eq(issue),
+            beat.valid.eq(issue & ~empty),
             beat.word.eq(word),
+            beat.word1.eq(word),
             beat.source.eq(Mux(c.source == Buffer.INPUT, 0, Mux(c.source == Buffer.ACT, 1, 2))),
             beat.offset.eq(position[:slices_log2]),
             beat.mode.eq(c.mode),
@@ -158,18 +177,48 @@ class Stream(wiring.Component):
             beat.first.eq(k == 0),
             beat.last.eq(last_k),
             beat.done.eq(end),
-            beat.odd.eq(c.odd & last_row),
+            beat.banks.eq(banks),
             beat.row.eq(row),
             beat.dest.eq(c.dest),
             beat.dest_word.eq(dest_word),
+            beat.dest_word1.eq(dest_word),
             beat.dest_slice.eq(dest_position & slice_mask),
             beat.epilogue.eq(c.epilogue),
             beat.scale_source.eq(c.scale_source),
             beat.rowstat_row.eq(c.rowstat_base + row),
             beat.post_multiplier.eq(c.post_multiplier),
             beat.post_shift.eq(c.post_shift),
+            beat.expert.eq(c.expert),
+            beat.gather.eq(c.gather),
+            beat.pitch.eq(c.pitch),
+            beat.dest_pitch.eq(c.dest_pitch),
         ]
         return m
+
+    def _rows(self, m: Module, c: Value, row: Signal) -> tuple[Signal, Signal, Signal]:
+        """Return the command's rows, those of the offered one, and the banks of the present row."""
+        spec, new = self.spec, self.command.payload
+        beats, new_beats, banks = Signal(16), Signal(16), Signal(2)
+        even = ~(c.odd & (row == beats - 1))
+        m.d.comb += [new_beats.eq(new.beats), banks.eq(Cat(1, even)[: spec.tokens_per_beat])]
+        if spec.experts:
+            bits = length_bits(spec)
+            m.d.comb += self.queue.expert.eq(new.expert - 1)
+            lengths = [
+                self.queue.lengths.word_select(bank, bits) for bank in range(spec.tokens_per_beat)
+            ]
+            with m.If(new.expert != 0):
+                longest = lengths[0]
+                for length in lengths[1:]:
+                    longest = Mux(length > longest, length, longest)
+                m.d.comb += new_beats.eq(longest)
+            for bank, length in enumerate(lengths):
+                kept = Signal(bits, name=f"length{bank}")
+                with m.If(self.command.valid & self.command.ready):
+                    m.d.sync += kept.eq(length)
+                with m.If(c.expert != 0):
+                    m.d.comb += banks[bank].eq(row < kept)
+        return beats, new_beats, banks
 
     def _slices_log2(self, m: Module, dest: Value, name: str) -> Signal:
         """Return the logarithm of a destination word's slices of `columns` values."""

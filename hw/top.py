@@ -3,6 +3,8 @@
 host --AXI4-Lite--> Registers --start--> CommandProcessor --queues--> one Issue per unit
                                                                          |
 memory <==AXI4==> Load, Store   Stationary   Stream   Vector  <----------+
+                      |   |          |          |        |  |
+                      |   |          |       Gather <-------+-- Queues (tokens of each expert)
                       |   |          |          |        |
                       +---+---- Memories (scratchpads) --+
                                      |          |
@@ -21,9 +23,11 @@ from moesaic.hw.axi import AXIRead, AXIWrite
 from moesaic.hw.cell import Cells, place
 from moesaic.hw.command_processor import CommandProcessor
 from moesaic.hw.emit import to_verilog
+from moesaic.hw.gather import Gather
 from moesaic.hw.issue import Issue
 from moesaic.hw.load import Load
 from moesaic.hw.memories import Memories
+from moesaic.hw.queues import Queues
 from moesaic.hw.registers import Registers, axi_lite
 from moesaic.hw.stationary import Stationary
 from moesaic.hw.store import Store
@@ -60,6 +64,8 @@ class Top(wiring.Component):
             "array": Array(spec),
             "memories": Memories(spec),
         }
+        if spec.experts:
+            self.parts |= {"gather": Gather(spec), "queues": Queues(spec)}
         self.gates = {unit: Issue(unit, depth=spec.queue_depth) for unit in UNITS}
         self.cells: Cells = [
             *((f"moesaic_{name}", part) for name, part in self.parts.items()),
@@ -78,8 +84,15 @@ class Top(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        registers, processor, load, store, stationary, stream, vector, array, memories = (
-            place(m, name, f"moesaic_{name}", part.signature) for name, part in self.parts.items()
+        placed = {
+            name: place(m, name, f"moesaic_{name}", part.signature)
+            for name, part in self.parts.items()
+        }
+        registers, processor, load, store = (
+            placed[name] for name in ("registers", "processor", "load", "store")
+        )
+        stationary, stream, vector, array, memories = (
+            placed[name] for name in ("stationary", "stream", "vector", "array", "memories")
         )
 
         # host and memory
@@ -110,13 +123,26 @@ class Top(wiring.Component):
             registers.unit_busy.eq(Cat(*(unit.busy for unit in units))),
         ]
 
+        # routing of tokens to experts
+        beat = stream.beat
+        if self.spec.experts:
+            gather, queues = placed["gather"], placed["queues"]
+            connect(m, vector.route, queues.route)
+            connect(m, load.queue, queues.load)
+            connect(m, stationary.queue, queues.stationary)
+            connect(m, stream.queue, queues.stream)
+            connect(m, gather.queue, queues.read)
+            m.d.comb += [queues.start.eq(vector.route_start), gather.i.eq(stream.beat)]
+            beat = gather.o
+
         # products
         m.d.comb += [
             stream.full.eq(stationary.full),
             stationary.take.eq(stream.take),
-            array.beat.eq(stream.beat),
+            array.beat.eq(beat),
             array.line.eq(stationary.line),
-            memories.stream_word.eq(stream.beat.word),
+            memories.stream_word.eq(beat.word),
+            memories.stream_word1.eq(beat.word1),
             memories.weight_line.eq(stationary.weight_line),
             memories.index_line.eq(stationary.index_line),
             memories.param_column.eq(stationary.param_column),
@@ -130,12 +156,14 @@ class Top(wiring.Component):
             array.kv_data.eq(memories.kv_data),
             memories.residual_en.eq(array.residual_en),
             memories.residual_word.eq(array.residual_word),
+            memories.residual_word1.eq(array.residual_word1),
             array.residual_data.eq(memories.residual_data),
             memories.rowstat_row.eq(array.rowstat_row),
             array.rowstat_data.eq(memories.rowstat_data),
             memories.write_valid.eq(array.write_valid),
             memories.write_dest.eq(array.write_dest),
             memories.write_word.eq(array.write_word),
+            memories.write_word1.eq(array.write_word1),
             memories.write_slice.eq(array.write_slice),
             memories.write_narrow.eq(array.write_narrow),
             memories.write_wide.eq(array.write_wide),

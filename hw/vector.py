@@ -1,4 +1,4 @@
-"""The vector unit: LayerNorm, softmax and scaling of rows, `lanes` values a cycle.
+"""The vector unit: LayerNorm, softmax, scaling and routing of rows, `lanes` values a cycle.
 
     command -> VectorSequence -> reads
     word ----> VectorLanes (slice, lanes, trees) -> results, at the places of VectorWrite
@@ -7,8 +7,10 @@
                   |                                                  |
                   +------------- RowMemory <-------------------------+
 
-The first sweep fills the memory of row statistics, the second reads it beside the values. When
-each thing happens is said in :mod:`moesaic.models.vector_timing`.
+The first sweep fills the memory of row statistics, the second reads it beside the values. Routing
+sweeps once for each expert of a token, each time as softmax's first sweep; a row's winner is kept
+in the memory, and the next sweep looks below it. When each thing happens is said in
+:mod:`moesaic.models.vector_timing`.
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
@@ -20,12 +22,19 @@ from moesaic.hw.command_layout import command_layout
 from moesaic.hw.delay import delay
 from moesaic.hw.norm_fetch import NormFetch
 from moesaic.hw.norm_statistics import NormStatistics
+from moesaic.hw.route import FLAGS, Route
 from moesaic.hw.row_memory import RowMemory
 from moesaic.hw.row_scale import RowScale
 from moesaic.hw.softmax_statistics import SoftmaxStatistics
 from moesaic.hw.vector_lane import ENTRY_BITS, MEAN_BITS, VectorLane
 from moesaic.hw.vector_lanes import VectorLanes
-from moesaic.hw.vector_ports import NORM_READ, ROWSTAT_WRITE, VECTOR_READ, vector_write
+from moesaic.hw.vector_ports import (
+    NORM_READ,
+    ROUTE_WRITE,
+    ROWSTAT_WRITE,
+    VECTOR_READ,
+    vector_write,
+)
 from moesaic.hw.vector_sequence import VectorSequence
 from moesaic.hw.vector_write import VectorWrite
 from moesaic.models.accel import AccelSpec
@@ -70,12 +79,17 @@ class Vector(wiring.Component):
     rowstat : ``Out(ROWSTAT_WRITE)``, at the place of the destination's token.
     done : ``Out(1)``, with the last write of a command.
     busy : ``Out(1)``
+    route : ``Out(ROUTE_WRITE)``, only with experts, from ROUTE: first the best expert of each
+        token, then the second of each and so on; places from that of the destination's token on.
+        `done` comes with the last.
+    route_start : ``Out(1)``, only with experts, two cycles after the handshake of a ROUTE.
     """
 
     def __init__(self, spec: AccelSpec, *, lane_module: str | None = None) -> None:
         self.spec = spec
         self.lane_module = lane_module
         self.cells: Cells = [(lane_module, VectorLane(spec))] if lane_module else []
+        routing = {"route": Out(ROUTE_WRITE), "route_start": Out(1)} if spec.experts else {}
         super().__init__(
             {
                 "command": In(stream.Signature(command_layout(Unit.VECTOR))),
@@ -87,6 +101,7 @@ class Vector(wiring.Component):
                 "rowstat": Out(ROWSTAT_WRITE),
                 "done": Out(1),
                 "busy": Out(1),
+                **routing,
             }
         )
 
@@ -100,9 +115,14 @@ class Vector(wiring.Component):
         m.submodules.row_scale = row_scale = RowScale(spec)
         m.submodules.write = write = VectorWrite(spec)
         m.submodules.fetch = fetch = NormFetch()
+        done = write.done
+        if spec.experts:
+            m.submodules.route = route = Route(spec)
+            done = write.done | route.done
         config = sequence.config
         softmax = config.op == VectorOp.SOFTMAX
         layernorm = config.op == VectorOp.LAYERNORM
+        powers = config.op.matches(VectorOp.SOFTMAX, VectorOp.ROUTE) if spec.experts else softmax
         trees = tree_latency(spec)
 
         # A beat's flags travel beside it.
@@ -111,6 +131,8 @@ class Vector(wiring.Component):
         last = _chain(m, sequence.last, length, "last")
         emits = _chain(m, sequence.read.en & sequence.second, length, "emits")
         ends_row = sequence.read.en & sequence.last & ~sequence.second
+        if spec.experts:
+            ends_row = ends_row & (config.op != VectorOp.ROUTE)
         ends = _chain(m, ends_row, length, "ends")
 
         # Commands and reads; operands of the lanes.
@@ -120,7 +142,7 @@ class Vector(wiring.Component):
         fetch_at = Z_AT - 1 - RAM_READ - NormFetch.LATENCY
         m.d.comb += [
             self.busy.eq(sequence.busy),
-            sequence.done.eq(write.done),
+            sequence.done.eq(done),
             lanes.read_data.eq(self.read_data),
             lanes.slice.eq(sequence.slice),
             lanes.present.eq(sequence.present),
@@ -152,8 +174,8 @@ class Vector(wiring.Component):
             peak.second.eq(emits[maximum_at(spec)]),
             peak.first_sum.eq(first[power_at(spec) + trees]),
             peak.powers.eq(lanes.power),
-            row_scale.root.eq(~softmax),
-            row_scale.operand.eq(Mux(softmax, peak.total, norm.variance)),
+            row_scale.root.eq(~powers),
+            row_scale.operand.eq(Mux(powers, peak.total, norm.variance)),
             row_scale.fraction.eq(
                 delay(m, peak.maximum, total_at(spec) - maximum_at(spec), "maximum_to_scale")
             ),
@@ -162,6 +184,8 @@ class Vector(wiring.Component):
             row_scale.multiplier.eq(config.multiplier),
             row_scale.shift.eq(config.shift),
         ]
+        if spec.experts:
+            self._route(m, sequence=sequence, lanes=lanes)
         self._remember(m, sequence=sequence, lanes=lanes, ends=ends)
 
         # Results.
@@ -171,7 +195,7 @@ class Vector(wiring.Component):
             write.start.eq(sequence.start),
             write.step.eq(emits[WRITE_AT - 1]),
             write.row_step.eq(statistic),
-            self.done.eq(write.done),
+            self.done.eq(done),
             *(
                 getattr(self.write, name).eq(getattr(write, name))
                 for name in ("valid", "buffer", "bank", "word", "sub")
@@ -186,10 +210,28 @@ class Vector(wiring.Component):
         ]
         return m
 
+    def _route(self, m: Module, *, sequence: VectorSequence, lanes: VectorLanes) -> None:
+        """Find a winner for each row and sweep, beside softmax's statistics."""
+        peak, row_scale = m.submodules.peak, m.submodules.row_scale
+        route = m.submodules.route
+        routes = sequence.config.op == VectorOp.ROUTE
+        connect(m, route.route, flipped(self.route))
+        m.d.comb += [
+            self.route_start.eq(sequence.start & routes),
+            route.start.eq(sequence.start),
+            route.token.eq(sequence.config.dest_token),
+            route.step.eq(sequence.read.en & routes),
+            *(getattr(route, name).eq(getattr(sequence, name)) for name in FLAGS),
+            route.candidates.eq(lanes.candidates),
+            route.reference.eq(peak.reference),
+            route.mantissa.eq(row_scale.mantissa),
+            route.exponent.eq(row_scale.inverse_exponent),
+        ]
+
     def _remember(
         self, m: Module, *, sequence: VectorSequence, lanes: VectorLanes, ends: list[Value]
     ) -> None:
-        """Keep each row's maximum, or mean and scale, until the second sweep needs it."""
+        """Keep each row's maximum, mean and scale, or winner, until the next sweep needs it."""
         spec = self.spec
         norm, peak, row_scale = m.submodules.norm, m.submodules.peak, m.submodules.row_scale
         softmax_at = statistics_at(spec, VectorOp.SOFTMAX)
@@ -201,12 +243,21 @@ class Vector(wiring.Component):
         mean = delay(m, norm.mean, norm_at - variance_at(spec), "mean_late")
         factors = Cat(mean, row_scale.scale, row_scale.z_shift)
         m.submodules.memory = memory = RowMemory(spec, entry_bits=len(factors))
+        start = sequence.start
+        write = Mux(softmax, ends[softmax_at], ends[norm_at])
+        maximum = delay(m, peak.maximum, softmax_at - maximum_at(spec), "peak")
+        kept = Mux(softmax, maximum, factors)
+        if spec.experts:
+            route = m.submodules.route
+            routes = config.op == VectorOp.ROUTE
+            start = start | route.wrap
+            write = Mux(routes, route.write, write)
+            kept = Mux(routes, route.key.as_unsigned(), kept)
+            m.d.comb += route.before.eq(memory.data)
         m.d.comb += [
-            memory.start.eq(sequence.start),
-            memory.write.eq(Mux(softmax, ends[softmax_at], ends[norm_at])),
-            memory.entry.eq(
-                Mux(softmax, delay(m, peak.maximum, softmax_at - maximum_at(spec), "peak"), factors)
-            ),
+            memory.start.eq(start),
+            memory.write.eq(write),
+            memory.entry.eq(kept),
             memory.row.eq(delay(m, sequence.row, OPERAND_AT - 2, "row")),
         ]
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from amaranth.hdl import Cat, Module, Signal, signed
 from amaranth.lib import wiring
+from amaranth.lib.data import ArrayLayout
 from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.cell import place
@@ -12,6 +13,7 @@ from moesaic.hw.reduce import Reduce
 from moesaic.hw.vector_lane import ENTRY_BITS, VectorLane, lane_signature
 from moesaic.models.accel import AccelSpec
 from moesaic.models.pipeline import RAM_READ, log2
+from moesaic.models.vector_timing import gate_lanes
 
 SHARED = (
     "second",
@@ -49,6 +51,8 @@ class VectorLanes(wiring.Component):
     narrow, wide : ``Out``, results side by side, `wide` in whole bytes.
     second, mean, scale, z_shift, use_entry, multiplier, shift, softmax, reference : ``In``
     candidate, square, upper, lower, power : ``Out``
+    candidates : ``Out``, OPERAND_AT, only with experts: the values of the lanes that a row of gate
+        logits reaches.
     """
 
     def __init__(self, spec: AccelSpec, *, lane_module: str | None = None) -> None:
@@ -65,6 +69,8 @@ class VectorLanes(wiring.Component):
             )
             for name in REDUCED
         }
+        value = members["candidate"].shape
+        every = {"candidates": Out(ArrayLayout(value, gate_lanes(spec)))} if spec.experts else {}
         super().__init__(
             {
                 "slice": In(max(1, log2(spec.wide_word // spec.lanes))),
@@ -75,6 +81,7 @@ class VectorLanes(wiring.Component):
                 "wide": Out(spec.lanes * 8 * spec.wide_bytes),
                 **shared,
                 **{name: tree.signature.members["o"] for name, tree in self.trees.items()},
+                **every,
             }
         )
 
@@ -105,6 +112,8 @@ class VectorLanes(wiring.Component):
                 *(getattr(lane, name).eq(getattr(self, name)) for name in SHARED),
                 *(tree.i[i].eq(getattr(lane, name)) for name, tree in self.trees.items()),
             ]
+            if i < gate_lanes(spec):
+                m.d.comb += self.candidates[i].eq(lane.candidate)
         return m
 
     def _lane(self, m: Module, name: str) -> Any:

@@ -3,6 +3,8 @@
 from amaranth.lib.wiring import Out, Signature
 
 from moesaic.models.accel import AccelSpec
+from moesaic.models.pipeline import log2
+from moesaic.models.routing import GATE_SCORE_BITS, MAX_EXPERTS
 
 VECTOR_READ = Signature({"en": Out(1), "buffer": Out(1), "bank": Out(1), "word": Out(16)})
 """Read one bank's word of SCORE (`buffer` 0) or RESIDUAL (1)."""
@@ -14,6 +16,17 @@ ROWSTAT_WRITE = Signature(
     {"valid": Out(1), "bank": Out(1), "row": Out(16), "multiplier": Out(16), "shift": Out(6)}
 )
 """Write a token's row statistics."""
+
+ROUTE_WRITE = Signature(
+    {
+        "valid": Out(1),
+        "bank": Out(1),
+        "row": Out(16),
+        "expert": Out(log2(MAX_EXPERTS)),
+        "score": Out(GATE_SCORE_BITS),
+    }
+)
+"""Send a token, by its bank and row, to an expert."""
 
 
 def vector_write(spec: AccelSpec) -> Signature:

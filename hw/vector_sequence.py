@@ -1,4 +1,4 @@
-"""Control of the vector unit: take a command, sweep its rows once or twice, issue the reads."""
+"""Control of the vector unit: take a command, sweep its rows, issue the reads."""
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
@@ -10,6 +10,7 @@ from moesaic.hw.vector_ports import VECTOR_READ
 from moesaic.models.accel import AccelSpec
 from moesaic.models.commands import Buffer, Unit, VectorOp
 from moesaic.models.pipeline import log2
+from moesaic.models.routing import MAX_TOP
 from moesaic.models.vector_timing import second_sweep_wait
 
 
@@ -17,7 +18,8 @@ class VectorSequence(wiring.Component):
     """Issue one beat a cycle, without bubbles inside a sweep.
 
     The first read leaves ``SETUP`` cycles after the command's handshake. The second sweep begins
-    right after the first, but at least ``second_sweep_wait`` cycles after the first row's end.
+    right after the first, but at least ``second_sweep_wait`` cycles after the first row's end; so
+    do all sweeps of ROUTE, none of which writes.
 
     Parameters
     ----------
@@ -35,11 +37,14 @@ class VectorSequence(wiring.Component):
     slice : ``Out``, slice of `lanes` values in the word.
     row : ``Out(16)``, rows before this one.
     present : ``Out(16)``, values of the row that are real, from this beat on.
+    later, final, finish : ``Out(1)``, only with experts: a sweep after the first; the last beat of
+        a sweep, and of ROUTE's last sweep.
     """
 
     def __init__(self, spec: AccelSpec) -> None:
         self.spec = spec
         layout = command_layout(Unit.VECTOR)
+        flags = ("later", "final", "finish") if spec.experts else ()
         super().__init__(
             {
                 "command": In(stream.Signature(layout)),
@@ -54,6 +59,7 @@ class VectorSequence(wiring.Component):
                 "slice": Out(max(1, log2(spec.wide_word // spec.lanes))),
                 "row": Out(16),
                 "present": Out(16),
+                **{name: Out(1) for name in flags},
             }
         )
 
@@ -90,10 +96,15 @@ class VectorSequence(wiring.Component):
 
     def _states(self, m: Module, walk: RowWalk) -> None:
         config = self.config
+        softmax = config.op == VectorOp.SOFTMAX
         waits = {
             op: second_sweep_wait(self.spec, op) for op in (VectorOp.SOFTMAX, VectorOp.LAYERNORM)
         }
         wait = Signal(range(max(waits.values()) + 1))
+        first_wait = Mux(softmax, waits[VectorOp.SOFTMAX], waits[VectorOp.LAYERNORM])
+        if self.spec.experts:
+            route_wait = second_sweep_wait(self.spec, VectorOp.ROUTE)
+            first_wait = Mux(config.op == VectorOp.ROUTE, route_wait, first_wait)
         with m.If(wait != 0):
             m.d.sync += wait.eq(wait - 1)
         m.d.comb += self.busy.eq(1)
@@ -117,18 +128,17 @@ class VectorSequence(wiring.Component):
                 m.d.sync += self.second.eq(0)
                 row_ends = walk.last & (walk.row == 0)
                 with m.If(row_ends):
-                    softmax = config.op == VectorOp.SOFTMAX
-                    m.d.sync += wait.eq(
-                        Mux(softmax, waits[VectorOp.SOFTMAX], waits[VectorOp.LAYERNORM])
-                    )
+                    m.d.sync += wait.eq(first_wait)
                 with m.If(walk.final):
                     with m.If(row_ends | (wait > 1)):
                         m.next = "WAIT"
                     with m.Else():
-                        m.next = "SECOND"
+                        self._next_sweep(m)
+                if self.spec.experts:
+                    self._count_sweeps(m, walk)
             with m.State("WAIT"):
                 with m.If(wait <= 1):
-                    m.next = "SECOND"
+                    self._next_sweep(m)
             with m.State("SECOND"):
                 m.d.comb += walk.step.eq(1)
                 m.d.sync += self.second.eq(1)
@@ -136,3 +146,24 @@ class VectorSequence(wiring.Component):
                     m.next = "DRAIN"
             with m.State("DRAIN"), m.If(self.done):
                 m.next = "IDLE"
+
+    def _next_sweep(self, m: Module) -> None:
+        m.next = "SECOND"
+        if self.spec.experts:
+            with m.If(self.config.op == VectorOp.ROUTE):
+                m.next = "FIRST"
+
+    def _count_sweeps(self, m: Module, walk: RowWalk) -> None:
+        """Let ROUTE end after as many sweeps as a token has experts."""
+        sweep = Signal(range(MAX_TOP + 1))
+        routes = self.config.op == VectorOp.ROUTE
+        more = routes & (sweep + 1 != self.config.top)
+        m.d.sync += [
+            self.later.eq(sweep != 0),
+            self.final.eq(walk.final),
+            self.finish.eq(walk.final & ~more),
+        ]
+        with m.If(walk.final):
+            m.d.sync += sweep.eq(Mux(more, sweep + 1, 0))
+            with m.If(routes & ~more):
+                m.next = "DRAIN"

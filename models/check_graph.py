@@ -16,16 +16,19 @@ from moesaic.models.graph import (
     Node,
     Pool,
     Product,
+    Route,
     Scale,
     Scores,
     Softmax,
 )
 from moesaic.models.layernorm import MAX_VALID as NORM_CHANNELS
 from moesaic.models.requant import BIAS_BITS, MULTIPLIER_BITS, limits
+from moesaic.models.routing import MAX_EXPERTS, MAX_TOP
 from moesaic.models.softmax import MAX_VALID as SOFTMAX_TOKENS
 from moesaic.models.sparse import check_nm
 
-EPILOGUES = ("narrow", "wide", "add", "gelu")
+EPILOGUES = ("narrow", "wide", "add", "gelu", "weigh")
+ROUTED = ("gelu", "weigh")
 LARGEST_SHIFT = 62
 
 
@@ -33,7 +36,7 @@ def is_wide(node: Node) -> bool:
     """Tell whether a node's tensor is wide; scores are, probabilities are not."""
     match node:
         case Product():
-            return node.epilogue in ("wide", "add")
+            return node.epilogue in ("wide", "add", "weigh")
         case LayerNorm():
             return node.to_wide
         case Constant() | Scores():
@@ -84,6 +87,8 @@ class _Check:
                 self.constant(node)
             case Product():
                 self.product(node)
+            case Route():
+                self.route(node)
             case Scores():
                 self.scores(node)
             case Softmax():
@@ -108,7 +113,7 @@ class _Check:
     def operand(self, name: str | None, *, wide: bool) -> Node:
         """Return the earlier node called `name`, a matrix of tokens by channels."""
         node = self.known(name)
-        if isinstance(node, Scores | Softmax):
+        if isinstance(node, Scores | Softmax | Route):
             self.fail(f"cannot read {type(node).__name__} {name}")
         if is_wide(node) != wide:
             self.fail(f"{name} must be {'wide' if wide else 'narrow'}")
@@ -160,7 +165,11 @@ class _Check:
                 self.fail(str(error))
         if node.epilogue == "gelu":
             self.ratio("post_multiplier", "post_shift")
-        if node.epilogue != "add":
+        if node.route is not None:
+            self.routed(node, node.route)
+        elif node.epilogue == "weigh":
+            self.fail("epilogue weigh must have a route")
+        if node.epilogue not in ("add", "weigh"):
             self.shape(x.tokens, node.channels)
             return
         residual = self.operand(node.residual, wide=True)
@@ -169,6 +178,24 @@ class _Check:
             self.fail(f"{node.x} has more tokens than {node.residual}")
         if residual.scale != node.scale:
             self.fail(f"scale must be that of {node.residual}, {residual.scale}, not {node.scale}")
+
+    def routed(self, node: Product, name: str) -> None:
+        """Check that an expert's product has the route's tokens and an epilogue for it."""
+        route, x = self.known(name), self.known(node.x)
+        if not isinstance(route, Route):
+            self.fail(f"route must be a Route, not {type(route).__name__} {name}")
+        if node.epilogue not in ROUTED or node.nm is not None:
+            self.fail(f"an expert must be dense, with epilogue {' or '.join(ROUTED)}")
+        self.within("expert", node.expert, 0, route.channels - 1)
+        if x.tokens != route.tokens:
+            self.fail(f"{node.x} must have {route.tokens} tokens as {name}, not {x.tokens}")
+
+    def route(self, node: Route) -> None:
+        """Check that there are experts to choose from."""
+        x = self.operand(node.x, wide=True)
+        self.shape(x.tokens, x.channels)
+        self.within("experts", node.channels, 2, MAX_EXPERTS)
+        self.within("top", node.top, 1, min(MAX_TOP, node.channels))
 
     def scores(self, node: Scores) -> None:
         """Check that queries and keys agree."""

@@ -20,6 +20,7 @@ from moesaic.models.graph import (
     Node,
     Pool,
     Product,
+    Route,
     Scale,
     Scores,
     Softmax,
@@ -27,6 +28,7 @@ from moesaic.models.graph import (
 from moesaic.models.layernorm import layernorm
 from moesaic.models.matmul import matmul
 from moesaic.models.requant import limits, requant, saturate
+from moesaic.models.routing import GATE_SCORE_BITS, route
 from moesaic.models.softmax import softmax
 
 MULTIPLIER, SHIFT = ".multiplier", ".shift"  # suffixes of a softmax's row statistics
@@ -62,6 +64,8 @@ class _Run:
                 return node.value
             case Product():
                 return self.product(node)
+            case Route():
+                return self.route(node)
             case Scores():
                 return self.scores(node)
             case Softmax():
@@ -96,6 +100,8 @@ class _Run:
     def product(self, node: Product) -> Ints:
         """Multiply by the weights; then the epilogue."""
         data, wide = self.graph.data_bits, self.graph.wide_bits
+        if node.route is not None:
+            return self.routed(node, node.route)
         acc = matmul(self.values[node.x], node.weight, data_bits=data) + node.bias
         if node.epilogue == "narrow":
             return requant(acc, node.multiplier, node.shift, data)
@@ -108,6 +114,34 @@ class _Run:
         out = np.broadcast_to(residual, (*y.shape[:-2], *residual.shape[-2:])).copy()
         head = out[..., : y.shape[-2], :]
         head[...] = saturate(y + head, wide)
+        return out
+
+    def route(self, node: Route) -> Ints:
+        """Return the table of gate scores."""
+        logits = self.values[node.x]
+        routing = route(
+            logits.reshape(-1, logits.shape[-1]),
+            top=node.top,
+            lanes=self.lanes,
+            data_bits=self.graph.data_bits,
+            renormalise=node.renormalise,
+        )
+        return routing.table().reshape(logits.shape)
+
+    def routed(self, node: Product, table: str) -> Ints:
+        """Multiply the tokens of one expert; the others' rows are zero, or the residual's."""
+        data, wide = self.graph.data_bits, self.graph.wide_bits
+        score = self.values[table][..., node.expert]
+        here = score >= 0
+        acc = matmul(self.values[node.x][here], node.weight, data_bits=data) + node.bias
+        y = requant(acc, node.multiplier, node.shift, wide)
+        if node.epilogue == "gelu":
+            out = np.zeros((*score.shape, node.channels), dtype=np.int64)
+            out[here] = requant(gelu(y, wide), node.post_multiplier, node.post_shift, data)
+            return out
+        out = np.broadcast_to(self.values[str(node.residual)], (*score.shape, node.channels)).copy()
+        weighed = requant(y, score[here][:, np.newaxis], GATE_SCORE_BITS, wide)
+        out[here] = saturate(weighed + out[here], wide)
         return out
 
     def scores(self, node: Scores) -> Ints:

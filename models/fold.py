@@ -2,7 +2,17 @@
 
 from dataclasses import replace
 
-from moesaic.models.network import Add, Embed, Gelu, Layer, Linear, Network, Norm, Select
+from moesaic.models.network import (
+    Add,
+    Embed,
+    Experts,
+    Gelu,
+    Layer,
+    Linear,
+    Network,
+    Norm,
+    Select,
+)
 from moesaic.models.network_shapes import sources
 
 Consumers = dict[str, list[Layer]]
@@ -45,8 +55,8 @@ def fold(network: Network) -> Network:
 
 
 def _fusable(network: Network, consumers: Consumers, name: str) -> bool:
-    """Tell whether a layer is linear and read once, so that an epilogue can follow it."""
-    return isinstance(network[name], Linear) and len(consumers[name]) == 1
+    """Tell whether a layer is made of products and read once, so that an epilogue can follow."""
+    return isinstance(network[name], Linear | Experts) and len(consumers[name]) == 1
 
 
 def _alive(network: Network, result: str) -> Network:
@@ -59,13 +69,14 @@ def _alive(network: Network, result: str) -> Network:
 
 
 def fused(network: Network) -> dict[str, Layer]:
-    """Return, for each linear layer whose epilogue makes another layer, that other layer."""
+    """Return, for each linear or expert layer whose epilogue makes another layer, that one."""
     table: dict[str, Layer] = {}
     for name, readers in consumers_of(network).items():
-        if not isinstance(network[name], Linear) or len(readers) != 1:
+        layer = network[name]
+        if not isinstance(layer, Linear | Experts) or len(readers) != 1:
             continue
         match readers[0]:
-            case Gelu() | Embed() as reader:
+            case Gelu() | Embed() as reader if isinstance(layer, Linear):
                 table[name] = reader
             case Add(x=x, residual=residual) as addition if x == name != residual:
                 table[name] = addition

@@ -53,7 +53,11 @@ class Product(Node):
     `epilogue`: ``narrow`` requantises to data_bits instead; ``wide`` keeps y; ``add`` gives
     ``saturate(y + residual, wide_bits)`` where rows of `x` meet the first rows of `residual` and
     further rows of it pass unchanged; ``gelu`` gives ``requant(gelu(y), post_multiplier,
-    post_shift, data_bits)`` with y in units of 2**-gelu_fraction_bits.
+    post_shift, data_bits)`` with y in units of 2**-gelu_fraction_bits; ``weigh`` gives
+    ``saturate(requant(y, score, GATE_SCORE_BITS, wide_bits) + residual, wide_bits)``.
+
+    With `route`, a Route, only the tokens count that go to its expert number `expert`; rows of
+    others are zero, those of ``weigh`` are the residual's. ``weigh`` takes its scores from there.
     """
 
     x: str
@@ -66,6 +70,20 @@ class Product(Node):
     residual: str | None = None
     post_multiplier: int = 0
     post_shift: int = 0
+    route: str | None = None
+    expert: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route(Node):
+    """Scores of the experts that each token goes to, and -1 elsewhere; (tokens, experts).
+
+    `x` holds logits in log2 units with SCORE_FRACTION_BITS; :mod:`moesaic.models.routing`.
+    """
+
+    x: str
+    top: int
+    renormalise: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from moesaic.models.graph import Graph, Mix, Node, Product, Scores
+from moesaic.models.graph import Graph, Mix, Node, Product, Route, Scores
 from moesaic.models.sparse import padded
 
 
@@ -22,12 +22,19 @@ def node_macs(graph: Graph, node: Node) -> Macs:
 
     A product of T tokens, K inputs and N outputs has T * K * N; pruned n:m it executes
     T * K' * N * n / m with K' inputs in whole groups. Attention has heads * T * T * channels of a
-    head for its scores and as many for its mix.
+    head for its scores and as many for its mix. An expert's product has that of T * top tokens,
+    divided by the number of experts: how many it gets depends on the image.
     """
     match node:
         case Product():
             tokens, (inputs, outputs) = graph[node.x].tokens, node.weight.shape
             dense = executed = tokens * inputs * outputs
+            if node.route is not None and isinstance(route := graph[node.route], Route):
+                first, after = (
+                    dense * route.top * place // route.channels
+                    for place in (node.expert, node.expert + 1)
+                )
+                dense = executed = after - first
             if node.nm is not None:
                 executed = tokens * padded(inputs, node.nm) // node.nm.expansion * outputs
             return Macs(dense=dense, executed=executed)

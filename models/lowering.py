@@ -7,6 +7,7 @@ import numpy as np
 
 from moesaic.models.attention_nodes import Size, softmax_nodes
 from moesaic.models.errors import InputError
+from moesaic.models.expert_nodes import expert_nodes, gate_nodes
 from moesaic.models.fold import fused
 from moesaic.models.gelu import input_fraction, output_fraction
 from moesaic.models.graph import (
@@ -25,6 +26,8 @@ from moesaic.models.network import (
     Add,
     Attention,
     Embed,
+    Experts,
+    Gate,
     Gelu,
     Image,
     Layer,
@@ -164,6 +167,16 @@ class Lowering:
                 self.norm(layer)
             case Attention():
                 self.attention(layer)
+            case Gate():
+                self.nodes += gate_nodes(
+                    layer,
+                    x=self.narrow(layer.x),
+                    tokens=self.shapes[layer.name][0],
+                    scale=self.scales.narrow[layer.x],
+                    data_bits=self.data_bits,
+                )
+            case Experts():
+                raise InputError(f"{layer.name}: experts must be added to a residual stream")
             case MeanPool():
                 x = self.narrow(layer.x)
                 average = self.scales.narrow[layer.x] / layer.tokens
@@ -185,7 +198,19 @@ class Lowering:
     def add(self, layer: Embed | Add, residual: str) -> None:
         """Append the product whose epilogue adds onto the stream."""
         linear = self.network[layer.x]
-        if layer.x in self.inside and isinstance(linear, Linear):
+        if isinstance(linear, Experts):
+            self.nodes += expert_nodes(
+                linear,
+                x=self.narrow(linear.x),
+                added=layer.name,
+                residual=residual,
+                tokens=self.shapes[layer.name][0],
+                scales=self.scales,
+                data_bits=self.data_bits,
+                wide_bits=self.wide_bits,
+            )
+            self.forms[layer.name, True] = self.nodes[-1].name
+        elif layer.x in self.inside and isinstance(linear, Linear):
             self.linear(linear, layer, epilogue="add", residual=residual)
         else:
             self.copy(layer, layer.x, layer.name, epilogue="add", residual=residual)

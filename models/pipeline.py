@@ -1,6 +1,7 @@
 """Latencies of the array's pipeline in cycles: RTL is built from them, the cycle model counts them.
 
-A beat is issued by the stream unit in cycle 0 (addresses leave its registers).
+A beat is issued by the stream unit, waits ``gather_latency`` for the addresses of its words, and
+enters the array; cycles of all but the last function count from there.
 """
 
 from moesaic.models.accel import AccelSpec
@@ -13,19 +14,27 @@ def log2(power: int) -> int:
     return power.bit_length() - 1
 
 
+def gather_latency(spec: AccelSpec) -> int:
+    """Issue to the words that a beat reads: the queue's RAM, row times pitch, sum; or none.
+
+    The stationary loader's reads wait as long, so that both stay in step.
+    """
+    return RAM_READ + 2 if spec.experts else 0
+
+
 def operand_latency(spec: AccelSpec) -> int:
-    """Issue to operands at the columns: RAM, source select, slice select, spread by format."""
+    """Words' addresses to operands at the columns: RAM, source, slice, spread by format."""
     del spec
     return RAM_READ + 3
 
 
 def swap_latency(spec: AccelSpec) -> int:
-    """Issue of a tile's first beat to its weights' swap: one cycle before its operands."""
+    """Address of a tile's first beat to its weights' swap: one cycle before its operands."""
     return operand_latency(spec) - 1
 
 
 def load_latency(spec: AccelSpec) -> int:
-    """Stationary read to the write of a column's (or row's) shadow weights.
+    """Address of a stationary line to the write of a column's (or row's) shadow weights.
 
     Equal to the swap's, so that a tile may start in the cycle after its last line was read.
     """
@@ -44,7 +53,7 @@ def column_latency(spec: AccelSpec) -> int:
 
 
 def sum_latency(spec: AccelSpec) -> int:
-    """Issue to sums at the lanes."""
+    """Words' addresses to sums at the lanes."""
     return operand_latency(spec) + column_latency(spec)
 
 
@@ -59,12 +68,13 @@ def param_latency(spec: AccelSpec) -> int:
 
 REQUANT = 6
 GELU = 5
-RESIDUAL_AT = 2 + REQUANT
-GELU_REQUANT_AT = RESIDUAL_AT + GELU
-SELECT_AT = GELU_REQUANT_AT + REQUANT
-LANE = SELECT_AT + 1
+GELU_AT = 2 + REQUANT
+POST_AT = GELU_AT + GELU  # the second requantisation begins
+SELECT_AT = POST_AT + REQUANT
+RESIDUAL_AT = SELECT_AT + 1
+LANE = RESIDUAL_AT + 1
 
 
 def result_latency(spec: AccelSpec) -> int:
     """Issue of a beat to the write of its results."""
-    return sum_latency(spec) + LANE
+    return gather_latency(spec) + sum_latency(spec) + LANE

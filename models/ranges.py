@@ -6,8 +6,8 @@ from math import gcd
 import numpy as np
 
 from moesaic.models.errors import InputError
-from moesaic.models.float_run import run_float
-from moesaic.models.network import Attention, Floats, Network
+from moesaic.models.float_run import gelu, run_float
+from moesaic.models.network import Attention, Experts, Floats, Gate, Network
 from moesaic.models.network_shapes import Shape
 
 METHODS = ("mse", "percentile")
@@ -43,8 +43,27 @@ def scores_of(attention: Attention) -> str:
     return f"{attention.name}.scores"
 
 
+def logits_of(gate: Gate) -> str:
+    """Return the name under which `measure` keeps a gate's logits."""
+    return f"{gate.name}.logits"
+
+
+def hidden_of(experts: Experts, expert: int) -> str:
+    """Return the name of an expert's hidden values, after GELU."""
+    return f"{experts.name}.{expert}.hidden"
+
+
+def inner_of(experts: Experts, expert: int) -> str:
+    """Return the name of an expert's hidden values before GELU."""
+    return f"{hidden_of(experts, expert)}.inner"
+
+
 def measure(network: Network, shapes: dict[str, Shape], images: Floats) -> dict[str, Range]:
-    """Run the calibration images and return the range of each layer and of attention scores."""
+    """Run the calibration images and return the range of each layer and of what is inside some.
+
+    That is attention's scores, a gate's logits, and each expert's hidden values before and after
+    GELU, of its own tokens (of all, where it has none).
+    """
     values = sum(tokens * channels for tokens, channels in shapes.values())
     chunk = max(1, min(len(images), CHUNK_VALUES // values))
     parts: dict[str, list[Range]] = {}
@@ -53,6 +72,10 @@ def measure(network: Network, shapes: dict[str, Shape], images: Floats) -> dict[
         for layer in network.layers:
             if isinstance(layer, Attention):
                 tensors[scores_of(layer)] = _scores(layer, tensors)
+            elif isinstance(layer, Gate):
+                tensors[logits_of(layer)] = tensors[layer.x] @ layer.weight
+            elif isinstance(layer, Experts):
+                tensors |= _hidden(layer, tensors)
         for name, tensor in tensors.items():
             keep = SAMPLE * len(tensor) // len(images)
             parts.setdefault(name, []).append(_range(name, tensor, max(keep, 64)))
@@ -64,6 +87,18 @@ def _scores(layer: Attention, tensors: dict[str, Floats]) -> Floats:
     q, k = (_heads(tensors[name], layer.heads) for name in (layer.q, layer.k))
     scores = np.matmul(q, k.swapaxes(-1, -2)) * np.float32(layer.scale)
     return scores.reshape(len(scores), -1, scores.shape[-1])
+
+
+def _hidden(layer: Experts, tensors: dict[str, Floats]) -> dict[str, Floats]:
+    """Return each expert's hidden values, (1, tokens, hidden), by name."""
+    found = {}
+    for expert in range(len(layer.bias)):
+        here = tensors[layer.gate][..., expert] > 0
+        x = tensors[layer.x][here if here.any() else np.ones_like(here)]
+        inner = (x @ layer.hidden_weight[expert] + layer.hidden_bias[expert])[np.newaxis]
+        found[inner_of(layer, expert)] = inner
+        found[hidden_of(layer, expert)] = gelu(inner)
+    return found
 
 
 def _heads(x: Floats, heads: int) -> Floats:

@@ -50,6 +50,16 @@ class Routing:
         """Return the tokens of an expert, ascending."""
         return np.flatnonzero((self.experts == expert).any(axis=1))
 
+    def bank_queue(self, expert: int, bank: int, banks: int) -> tuple[Ints, Ints]:
+        """Return rows and scores of an expert's tokens in one of `banks`, in the hardware's order.
+
+        First come the tokens whose best expert it is, then those whose second, and so on; within
+        each the rows ascend. Token ``t`` lives in bank ``t % banks``, row ``t // banks``.
+        """
+        experts, scores = self.experts[bank::banks], self.scores[bank::banks]
+        rank, row = np.nonzero((experts == expert).T)
+        return row, scores[row, rank]
+
 
 def largest(logits: Ints, top: int) -> Ints:
     """Return the places of the `top` largest of each row, (rows, top); ties: the lowest place."""

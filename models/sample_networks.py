@@ -7,7 +7,9 @@ from moesaic.models.network import (
     Add,
     Attention,
     Embed,
+    Experts,
     Floats,
+    Gate,
     Gelu,
     Image,
     Layer,
@@ -20,6 +22,7 @@ from moesaic.models.network import (
 from moesaic.models.sparse import prune
 
 FORMS = ("prenorm", "pooled", "postnorm", "selected")
+"""Dense ones. ``experts`` is one more: a mixture of experts, and a head for each token."""
 
 
 class _Builder:
@@ -69,10 +72,29 @@ class _Builder:
         active = self.append(Gelu(name=f"{prefix}.gelu", x=hidden))
         return self.linear(f"{prefix}.fc2", active, self.mlp, self.dim, pruned=True)
 
-    def prenorm(self, prefix: str, x: str) -> str:
+    def mixture(self, prefix: str, x: str, experts: int, top: int) -> str:
+        weight = self.normal(self.dim, experts, deviation=1.5 * self.dim**-0.5)
+        gate = self.append(Gate(name=f"{prefix}.gate", x=x, weight=weight, top=top))
+        return self.append(
+            Experts(
+                name=f"{prefix}.experts",
+                x=x,
+                gate=gate,
+                hidden_weight=self.normal(experts, self.dim, self.mlp, deviation=self.dim**-0.5),
+                hidden_bias=self.normal(experts, self.mlp, deviation=0.1),
+                weight=self.normal(experts, self.mlp, self.dim, deviation=self.mlp**-0.5),
+                bias=self.normal(experts, self.dim, deviation=0.1),
+            )
+        )
+
+    def prenorm(self, prefix: str, x: str, experts: int = 0, top: int = 0) -> str:
         branch = self.attention(prefix, self.norm(f"{prefix}.norm1", x))
         x = self.append(Add(name=f"{prefix}.add1", x=branch, residual=x))
-        branch = self.perceptron(prefix, self.norm(f"{prefix}.norm2", x))
+        norm = self.norm(f"{prefix}.norm2", x)
+        if experts:
+            branch = self.mixture(prefix, norm, experts, top)
+        else:
+            branch = self.perceptron(prefix, norm)
         return self.append(Add(name=f"{prefix}.add2", x=branch, residual=x))
 
     def postnorm(self, prefix: str, x: str) -> str:
@@ -95,17 +117,20 @@ def sample_network(
     classes: int = 5,
     nm: NM | None = None,
     tokens: int = 10,
+    experts: int = 4,
+    top: int = 2,
 ) -> Network:
     """Return a network of `tokens` tokens; all but the class token are patches of 2 by 2 pixels.
 
     ``pooled`` has no class token and so one token less; ``postnorm`` takes embeddings.
 
     ``prenorm`` has a class token and a norm of it alone, ``selected`` a norm of all tokens and a
-    selection; ``pooled`` averages the patches before its norm; ``postnorm`` is like BERT. With `nm`
-    the layers inside blocks are pruned.
+    selection; ``pooled`` averages the patches before its norm; ``postnorm`` is like BERT;
+    ``experts`` has mixtures of `experts` in place of perceptrons, of which each token goes to
+    `top`, and a head for each token. With `nm` the linear layers inside blocks are pruned.
     """
-    if form not in FORMS:
-        raise ValueError(f"form must be one of {', '.join(FORMS)}, not {form!r}")
+    if form not in (*FORMS, "experts"):
+        raise ValueError(f"form must be one of {', '.join(FORMS)}, experts, not {form!r}")
     if tokens < (1 if form == "postnorm" else 2):
         raise ValueError(f"tokens must be at least 2, or 1 for postnorm, not {tokens}")
     net = _Builder(seed, dim, heads, mlp, nm)
@@ -121,10 +146,18 @@ def sample_network(
     if form == "postnorm":
         x = net.norm("norm0", x)
     for block in range(depth):
-        x = (net.postnorm if form == "postnorm" else net.prenorm)(f"block{block}", x)
+        match form:
+            case "postnorm":
+                x = net.postnorm(f"block{block}", x)
+            case "experts":
+                x = net.prenorm(f"block{block}", x, experts, top)
+            case _:
+                x = net.prenorm(f"block{block}", x)
     match form:
         case "prenorm":
             x = net.norm("norm", x, token=last)
+        case "experts":
+            x = net.norm("norm", x)
         case "pooled":
             x = net.norm("norm", net.append(MeanPool(name="pool", x=x, tokens=last)))
         case "selected":

@@ -8,7 +8,9 @@ from moesaic.models.network import (
     Add,
     Attention,
     Embed,
+    Experts,
     Floats,
+    Gate,
     Gelu,
     Linear,
     Network,
@@ -16,7 +18,16 @@ from moesaic.models.network import (
     Select,
 )
 from moesaic.models.network_shapes import Shape
-from moesaic.models.ranges import Range, clip_point, measure, nonzero, scores_of
+from moesaic.models.ranges import (
+    Range,
+    clip_point,
+    hidden_of,
+    inner_of,
+    logits_of,
+    measure,
+    nonzero,
+    scores_of,
+)
 
 HEADROOM = 2.0  # largest wide value over the largest of calibration: one bit
 GELU_LIMIT = 32.0  # GELU's input has five integer bits
@@ -82,11 +93,12 @@ def find_scales(
     largest: dict[str, float] = {}
     for name, first in root.items():
         largest[first] = max(largest.get(first, 0.0), ranges[name].magnitude)
+    names = [layer.name for layer in network.layers]
+    for layer in network.layers:
+        if isinstance(layer, Experts):
+            names += [hidden_of(layer, expert) for expert in range(len(layer.bias))]
     return Scales(
-        narrow={
-            layer.name: clip_point(ranges[layer.name], data_bits, method) / narrow_top
-            for layer in network.layers
-        },
+        narrow={name: clip_point(ranges[name], data_bits, method) / narrow_top for name in names},
         wide={name: HEADROOM * nonzero(largest[first]) / wide_top for name, first in root.items()},
     )
 
@@ -94,12 +106,23 @@ def find_scales(
 def _check_limits(network: Network, ranges: dict[str, Range], wide_bits: int) -> None:
     """Refuse networks that would saturate inside GELU or softmax."""
     for layer in network.layers:
-        if isinstance(layer, Gelu) and ranges[layer.x].high >= GELU_LIMIT:
-            high = ranges[layer.x].high
-            raise InputError(f"{layer.x}: GELU's input must be below {GELU_LIMIT}, not {high:.4g}")
-        if isinstance(layer, Attention) and wide_bits == 16:
-            largest = ranges[scores_of(layer)].magnitude
+        inner, scores = [], []
+        match layer:
+            case Gelu():
+                inner = [layer.x]
+            case Experts():
+                inner = [inner_of(layer, expert) for expert in range(len(layer.bias))]
+            case Attention() if wide_bits == 16:
+                scores = [("attention scores", scores_of(layer))]
+            case Gate() if wide_bits == 16:
+                scores = [("gate logits", logits_of(layer))]
+        for name in inner:
+            high = ranges[name].high
+            if high >= GELU_LIMIT:
+                raise InputError(f"{name}: GELU's input must be below {GELU_LIMIT}, not {high:.4g}")
+        for what, name in scores:
+            largest = ranges[name].magnitude
             if largest >= SCORE_LIMIT:
                 raise InputError(
-                    f"{layer.name}: attention scores must be below {SCORE_LIMIT}, not {largest:.4g}"
+                    f"{layer.name}: {what} must be below {SCORE_LIMIT}, not {largest:.4g}"
                 )

@@ -1,7 +1,7 @@
 """Latencies of the vector unit, in cycles: RTL and cycle model read them from here.
 
 A beat is read in cycle 0 (address and enable leave their registers). Everything below counts from
-there, so it holds for every beat of both sweeps; what belongs to a row counts from its last beat.
+there, so it holds for every beat of every sweep; what belongs to a row counts from its last beat.
 """
 
 from moesaic.models.accel import AccelSpec
@@ -51,14 +51,31 @@ def variance_at(spec: AccelSpec) -> int:
 
 def inverse_at(spec: AccelSpec, op: VectorOp) -> int:
     """Return when the reciprocal (root) is there; its operand has a register of its own."""
-    operand = total_at(spec) if op == VectorOp.SOFTMAX else variance_at(spec)
+    operand = variance_at(spec) if op == VectorOp.LAYERNORM else total_at(spec)
     return operand + 1 + INVERSE_LATENCY
 
 
+def gate_lanes(spec: AccelSpec) -> int:
+    """Return the lanes that a row of gate logits reaches."""
+    return min(spec.lanes, spec.experts)
+
+
+def winner_at(spec: AccelSpec) -> int:
+    """Return when a row's winner is there: comparison, reduction of the lanes, running maximum."""
+    return OPERAND_AT + 1 + (log2(gate_lanes(spec)) + 1) // 2 + 1
+
+
+def gate_score_at(spec: AccelSpec) -> int:
+    """Return when a winner leaves with its score: product of two cycles, two shifts, rounding."""
+    return inverse_at(spec, VectorOp.ROUTE) + 5
+
+
 def statistics_at(spec: AccelSpec, op: VectorOp) -> int:
-    """Return when a row's statistics are written for the second sweep."""
+    """Return when a row's statistics, or its winner, are written for the next sweep."""
     if op == VectorOp.SOFTMAX:
         return maximum_at(spec) + 1
+    if op == VectorOp.ROUTE:
+        return winner_at(spec)
     return inverse_at(spec, op) + 4  # product, its register, rounding, saturation
 
 
@@ -68,7 +85,7 @@ def rowstat_at(spec: AccelSpec) -> int:
 
 
 def second_sweep_wait(spec: AccelSpec, op: VectorOp) -> int:
-    """Return the fewest cycles between the first row's last beat and the second sweep's first.
+    """Return the fewest cycles between the first row's last beat and the next sweep's first.
 
     The row's statistics must have been written, and softmax's last row statistics must not come
     after the command's last write.
@@ -79,7 +96,9 @@ def second_sweep_wait(spec: AccelSpec, op: VectorOp) -> int:
     return wait
 
 
-def vector_cycles(spec: AccelSpec, op: VectorOp, tokens: int, beats: int) -> tuple[int, int]:
+def vector_cycles(
+    spec: AccelSpec, op: VectorOp, tokens: int, beats: int, top: int = 0
+) -> tuple[int, int]:
     """Return the cycles from a command's handshake to the next possible one, and to ``done``.
 
     Parameters
@@ -88,8 +107,12 @@ def vector_cycles(spec: AccelSpec, op: VectorOp, tokens: int, beats: int) -> tup
     op : VectorOp
     tokens, beats : int
         Rows, and beats of `lanes` values in each.
+    top : int
+        ROUTE: sweeps over the rows, one for each expert of a token.
     """
     sweep = tokens * beats
-    first = 0 if op == VectorOp.SCALE else max(sweep, beats + second_sweep_wait(spec, op))
-    done = SETUP + first + sweep - 1 + WRITE_AT
+    sweeps = {VectorOp.SCALE: 1, VectorOp.ROUTE: top}.get(op, 2)
+    period = max(sweep, beats + second_sweep_wait(spec, op)) if sweeps > 1 else 0
+    result = gate_score_at(spec) if op == VectorOp.ROUTE else WRITE_AT
+    done = SETUP + (sweeps - 1) * period + sweep - 1 + result
     return done + 1, done

@@ -18,6 +18,7 @@ import numpy as np
 from moesaic.dataflow.cycles import predict
 from moesaic.dataflow.mapper import map_graph
 from moesaic.dataflow.program import Program
+from moesaic.dataflow.queues import queue_lengths
 from moesaic.models.accel import NM, AccelSpec, MemorySpec
 from moesaic.models.errors import InputError
 from moesaic.models.execute import execute
@@ -29,6 +30,7 @@ from moesaic.sim.compare import compare_cycles, compare_tensors
 from moesaic.sim.system import Job, outputs, simulate
 
 TOKENS = (1, 3, 31, 129, 197)
+EXPERT_SHARE = 0.4  # networks with experts, on machines that have queues for them
 STALLS = (0.0, 0.5, 0.9)
 MODES = tuple(NM(n=n, m=m) for n in (1, 2, 4) for m in (4, 8, 16) if n < m)
 
@@ -83,6 +85,7 @@ def random_spec(rng: np.random.Generator, number: int) -> AccelSpec:
         residual_words=2048,
         rowstat_rows=256,
         memory=MemorySpec(latency=pick(4, 9, 32, 100), bytes_per_cycle=rate),
+        experts=pick(0, 8, 64),
     )
 
 
@@ -92,6 +95,10 @@ def random_graph(
     """Return a quantised network of about `tokens` tokens, and an input matrix."""
     form = "postnorm" if tokens == 1 else str(rng.choice(FORMS))
     heads = int(rng.choice([1, 2, 3]))
+    experts = top = 0
+    if spec.experts and tokens > 1 and rng.random() < EXPERT_SHARE:
+        form, experts = "experts", int(rng.integers(2, spec.experts + 1))
+        top = int(rng.integers(1, min(4, experts) + 1))
     network = sample_network(
         form,
         seed=int(rng.integers(1 << 30)),
@@ -101,6 +108,8 @@ def random_graph(
         classes=int(rng.integers(1, 12)),
         nm=spec.sparsity[int(rng.integers(len(spec.sparsity)))] if spec.sparsity else None,
         tokens=tokens,
+        experts=experts,
+        top=top,
     )
     images = sample_images(network, 3, seed=int(rng.integers(1 << 30)))
     graph = quantise(network, images, data_bits=spec.data_bits)
@@ -142,7 +151,8 @@ def run_config(number: int, seed: int, graphs: int, run_dir: Path) -> tuple[Acce
         if not problem and (outputs(job.program, log)[0] != tensors[graph.nodes[-1].name]).any():
             problem = "result in memory differs"
         if not problem and not job.stall:
-            problem = compare_cycles(job.program, log, predict(job.program))
+            queues = queue_lengths(job.program, [tensors])
+            problem = compare_cycles(job.program, log, predict(job.program, queues))
         label = f"{graph.name}-{graph.nodes[1].tokens}"
         cases.append(Case(label=label, stall=job.stall, problem=problem, cycles=log.cycles))
     return spec, cases

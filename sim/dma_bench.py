@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from moesaic.hw.emit import to_verilog
 from moesaic.hw.load import Load
+from moesaic.hw.queue_ports import length_bits
 from moesaic.hw.store import Store
 from moesaic.models.accel import AccelSpec, MemorySpec
 from moesaic.models.commands import Command, encode
@@ -91,6 +92,7 @@ def run_dma(spec: AccelSpec, programs: Sequence[Program], run_dir: Path) -> list
         "BUS_BYTES": spec.bus_bytes,
         "OUTSTANDING": spec.outstanding,
         "BURST_BEATS": spec.burst_beats,
+        "LENGTH_BITS": spec.tokens_per_beat * length_bits(spec),
     }
     program = build(sources, top=TOP, defines=defines)
     run_dir.mkdir(parents=True, exist_ok=True)

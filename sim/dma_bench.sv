@@ -41,8 +41,10 @@ module dma_bench;
   logic [23:0] write_line, read_line;
   logic [BITS-1:0] write_data, read_data;
 
+  // Experts of odd number have tokens, those of even number have none.
+  logic [5:0] expert;
   load load (
-      .clk(clk), .rst(rst),
+      .clk(clk), .rst(rst), .queue__expert(expert), .queue__lengths({`LENGTH_BITS{expert[0]}}),
       .command__payload(payload[0]), .command__valid(valid[0]), .command__ready(ready[0]),
       .axi__arid(arid), .axi__araddr(araddr), .axi__arlen(arlen), .axi__arsize(arsize),
       .axi__arburst(arburst), .axi__arvalid(arvalid), .axi__arready(arready),

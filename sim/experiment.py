@@ -5,8 +5,10 @@ from contextlib import contextmanager
 
 from moesaic.dataflow.cycles import predict
 from moesaic.dataflow.mapper import map_graph
+from moesaic.dataflow.queues import queue_lengths, routes
 from moesaic.models.accel_io import load_accel
 from moesaic.models.errors import InputError
+from moesaic.models.execute import execute
 from moesaic.models.input_matrix import input_matrices
 from moesaic.models.network import Floats
 from moesaic.models.quantise import quantise
@@ -37,7 +39,10 @@ def run(options: RunOptions, progress: Progress = _silent) -> RunResult:
     with clock("map"), _naming(f"{options.accel}: {model.name}"):
         program = map_graph(graph, spec, batch=options.batch)
     with clock("predict"):
-        timing = predict(program)
+        tensors = []
+        if routes(program):  # cycles depend on who goes where
+            tensors = [execute(graph, x, lanes=spec.lanes) for x in inputs[: options.batch]]
+        timing = predict(program, queue_lengths(program, tensors))
     runs: tuple[RtlRun, ...] = ()
     if options.rtl:
         from moesaic.sim.rtl_run import run_rtl  # loads the hardware and the simulator's tools

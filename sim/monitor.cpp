@@ -22,7 +22,7 @@ struct Log {
   }
 };
 
-Log runs, events, array_log, vector_log, rowstat_log, load_log;
+Log runs, events, array_log, vector_log, rowstat_log, route_log, load_log;
 uint32_t run = 0;
 
 }  // namespace
@@ -36,6 +36,7 @@ void log_open(const char* prefix) {
   array_log.open(base + "array.bin");
   vector_log.open(base + "vector.bin");
   rowstat_log.open(base + "rowstat.bin");
+  route_log.open(base + "route.bin");
   load_log.open(base + "load.bin");
 }
 
@@ -46,7 +47,8 @@ void log_run(int result, long long cycles, long long read_bytes, long long write
               static_cast<uint32_t>(read_bytes >> 32), static_cast<uint32_t>(write_bytes),
               static_cast<uint32_t>(write_bytes >> 32)});
   ++run;
-  for (Log* log : {&runs, &events, &array_log, &vector_log, &rowstat_log, &load_log}) {
+  for (Log* log :
+       {&runs, &events, &array_log, &vector_log, &rowstat_log, &route_log, &load_log}) {
     std::fflush(log->file);
   }
 }
@@ -56,10 +58,11 @@ void log_event(int kind, int unit, long long cycle) {
                 static_cast<uint32_t>(cycle), static_cast<uint32_t>(cycle >> 32)});
 }
 
-void log_array(int valid, int dest, int word, int slice, const svBitVecVal* narrow,
+void log_array(int valid, int dest, int word, int word1, int slice, const svBitVecVal* narrow,
                const svBitVecVal* wide, int narrow_bytes, int wide_bytes) {
   array_log.words({run, static_cast<uint32_t>(valid), static_cast<uint32_t>(dest),
-                   static_cast<uint32_t>(word), static_cast<uint32_t>(slice)});
+                   static_cast<uint32_t>(word), static_cast<uint32_t>(word1),
+                   static_cast<uint32_t>(slice)});
   array_log.bytes(narrow, narrow_bytes);
   array_log.bytes(wide, wide_bytes);
 }
@@ -75,6 +78,11 @@ void log_vector(int buffer, int bank, int word, int sub, const svBitVecVal* narr
 void log_rowstat(int bank, int row, int multiplier, int shift) {
   rowstat_log.words({run, static_cast<uint32_t>(bank), static_cast<uint32_t>(row),
                      static_cast<uint32_t>(multiplier), static_cast<uint32_t>(shift)});
+}
+
+void log_route(int bank, int row, int expert, int score) {
+  route_log.words({run, static_cast<uint32_t>(bank), static_cast<uint32_t>(row),
+                   static_cast<uint32_t>(expert), static_cast<uint32_t>(score)});
 }
 
 void log_load(int buffer, int line, const svBitVecVal* data, int bus_bytes) {

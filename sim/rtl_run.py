@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from moesaic.dataflow.cycles import Timing
+from moesaic.dataflow.cycles import Timing, predict
 from moesaic.dataflow.program import Program
+from moesaic.dataflow.queues import queue_lengths, routes
 from moesaic.models.commands import UNITS, Unit
 from moesaic.models.execute import execute
 from moesaic.models.graph import Ints
@@ -62,6 +63,7 @@ def _compared(
     """Compare one run: all tensors, the results in memory and, without stalls, all cycles."""
     lanes, last = program.spec.lanes, program.graph.nodes[-1].name
     tensors = [execute(program.graph, x, lanes=lanes) for x in batch]
+    timing = predict(program, queue_lengths(program, tensors)) if routes(program) else timing
     comparison = compare_tensors(program, log, tensors)
     results = np.stack(outputs(program, log))
     expected = np.stack([values[last] for values in tensors])
@@ -77,6 +79,7 @@ def _compared(
         first_difference=comparison.first,
         first_cycle_difference="" if stalled else _first_cycle(program, log, timing),
         results=results,
+        timing=timing,
     )
 
 

@@ -19,7 +19,7 @@ from moesaic.sim.options import RunOptions
 class RtlRun:
     """One batch on RTL.
 
-    `accepted` and `done` hold a cycle for each command of the program; `compared` and `different`
+    `timing` is what was predicted for it, `accepted` and `done` hold a cycle for each command of the program; `compared` and `different`
     count values by node; the first differences are one line each, empty where there is none.
     """
 
@@ -33,6 +33,7 @@ class RtlRun:
     first_difference: str
     first_cycle_difference: str
     results: Ints
+    timing: Timing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,8 +102,11 @@ class RunResult:
         """Whether every command of every run took the predicted cycles; None without RTL."""
         if not self.runs:
             return None
-        wanted = (self.timing.cycles, self.timing.accepted, self.timing.done)
-        return all((run.cycles, run.accepted, run.done) == wanted for run in self.runs)
+        return all(
+            (run.cycles, run.accepted, run.done)
+            == (run.timing.cycles, run.timing.accepted, run.timing.done)
+            for run in self.runs
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as one plain object."""
@@ -131,6 +135,7 @@ class RunResult:
             "cycles_predicted": self.timing.cycles,
             "cycles_rtl": self.cycles_rtl,
             "cycles_rtl_runs": [run.cycles for run in self.runs],
+            "cycles_predicted_runs": [run.timing.cycles for run in self.runs],
             "cycles_exact": self.cycles_exact,
             "cycles_floor": {
                 "compute": limit.compute,

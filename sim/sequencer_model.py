@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from moesaic.models.accel import AccelSpec
-from moesaic.models.commands import Buffer, Command
+from moesaic.models.commands import Buffer, Command, Epilogue
 from moesaic.models.geometry import narrow_word
 
 Step = dict[str, int]
 
+LENGTH_PITCH = 16
 SOURCES = {Buffer.INPUT: 0, Buffer.ACT: 1, Buffer.VEC: 2}
 
 
@@ -73,9 +74,19 @@ def _kv_line(spec: AccelSpec, c: Command, *, n: int, k: int, place: int) -> Step
 
 
 def tile_beats(spec: AccelSpec, c: Command) -> list[list[Step]]:
-    """Return the beats of each tile of a STREAM command, with the fields of ``hw.stream.BEAT``."""
+    """Return the beats of each tile of a STREAM command, with the fields of ``hw.stream.BEAT``.
+
+    A command for an expert has one row for each place of its longest queue; `lengths` of a command
+    packs those of the banks, ``LENGTH_PITCH`` bits each.
+    """
     nm = (None, *spec.sparsity)[c.get("mode", 0)]
     tiles = []
+    lengths = queue_lengths(c)
+    rows = max(lengths) if c.get("expert", 0) else c["beats"]
+    if not rows:
+        return []
+    step = 0 if c.get("gather", 0) else c["pitch"]
+    dest_step = 0 if c.get("epilogue", 0) == Epilogue.WEIGH else c["dest_pitch"]
     word_values = narrow_word(spec, Buffer(c["dest"]))
     for n in range(c["n_tiles"]):
         out_word, out_value = divmod(c.get("dest_position", 0) + n * spec.columns, word_values)
@@ -86,7 +97,8 @@ def tile_beats(spec: AccelSpec, c: Command) -> list[list[Step]]:
             tiles.append(
                 [
                     {
-                        "word": c["base"] + word + row * c["pitch"],
+                        "word": c["base"] + word + row * step,
+                        "word1": c["base"] + word + row * step,
                         "source": SOURCES[Buffer(c["source"])],
                         "offset": rest // spec.rows,
                         "mode": c.get("mode", 0),
@@ -94,31 +106,61 @@ def tile_beats(spec: AccelSpec, c: Command) -> list[list[Step]]:
                         "param_swap": int(row == 0 and last),
                         "first": int(first),
                         "last": int(last),
-                        "done": int(last and n == c["n_tiles"] - 1 and row == c["beats"] - 1),
-                        "odd": int(c.get("odd", 0) and row == c["beats"] - 1),
+                        "done": int(last and n == c["n_tiles"] - 1 and row == rows - 1),
+                        "banks": _banks(c, row, rows) & ((1 << spec.tokens_per_beat) - 1),
                         "row": row,
                         "dest": c["dest"],
-                        "dest_word": c["dest_base"] + out_word + row * c["dest_pitch"],
+                        "dest_word": c["dest_base"] + out_word + row * dest_step,
+                        "dest_word1": c["dest_base"] + out_word + row * dest_step,
                         "dest_slice": out_value // spec.columns,
                         "epilogue": c.get("epilogue", 0),
                         "scale_source": c.get("scale_source", 0),
                         "rowstat_row": c.get("rowstat_base", 0) + row,
                         "post_multiplier": c.get("post_multiplier", 0),
                         "post_shift": c.get("post_shift", 0),
+                        "expert": c.get("expert", 0),
+                        "gather": c.get("gather", 0),
+                        "pitch": c["pitch"],
+                        "dest_pitch": c["dest_pitch"],
+                        "score0": 0,
+                        "score1": 0,
                     }
-                    for row in range(c["beats"])
+                    for row in range(rows)
                 ]
             )
     return tiles
 
 
+def queue_lengths(c: Command) -> tuple[int, int]:
+    """Return the lengths of both banks' queues."""
+    lengths = c.get("lengths", 0)
+    return lengths % (1 << LENGTH_PITCH), lengths >> LENGTH_PITCH
+
+
+def is_empty(c: Command) -> bool:
+    """Tell whether a command is for an expert without tokens."""
+    return bool(c.get("expert", 0)) and not c.get("lengths", 0)
+
+
+def _banks(c: Command, row: int, rows: int) -> int:
+    """Return which banks hold a token in a row."""
+    if c.get("expert", 0):
+        first, second = queue_lengths(c)
+        return int(row < first) | int(row < second) << 1
+    return 1 if c.get("odd", 0) and row == rows - 1 else 3
+
+
 @dataclass(slots=True, kw_only=True)
 class Sequenced:
-    """What a sequencer does: steps by cycle, and for each command when it is taken and ends."""
+    """What a sequencer does: steps by cycle, and for each command when it is taken and ends.
+
+    `empty` are the cycles of beats of nothing.
+    """
 
     steps: dict[int, Step] = field(default_factory=dict)
     taken: list[int] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
+    empty: list[int] = field(default_factory=list)
     tile_starts: list[int] = field(default_factory=list)
     tile_ends: list[int] = field(default_factory=list)
 
@@ -136,7 +178,9 @@ def load_tiles(
         accept = max(offer, free)
         out.taken.append(accept)
         last = accept
-        for lines in tile_lines(spec, command):
+        if is_empty(command):
+            last += 1
+        for lines in [] if is_empty(command) else tile_lines(spec, command):
             first = max(last + 1, takes[-1] + 1)
             last = _add(out, lines, first)
             takes.append(last + 1 + waits[len(out.tile_ends) - 1])
@@ -158,6 +202,9 @@ def stream_tiles(
         accept = max(offer, free)
         out.taken.append(accept)
         last = accept
+        if is_empty(command):
+            last += 1
+            out.empty.append(last)
         for beats in tile_beats(spec, command):
             first = max(last + 1, full[-1])
             last = _add(out, beats, first)

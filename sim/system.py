@@ -34,7 +34,8 @@ class RunLog:
     """What one run did.
 
     `accepted` and `done` hold, for each unit, the cycle of each of its commands. `array`, `vector`,
-    `rowstat` and `load` are records of what was written, in order; `memory` is what was left.
+    `rowstat`, `route` and `load` are records of what was written, in order; `memory` is what
+    was left.
     """
 
     cycles: int
@@ -46,6 +47,7 @@ class RunLog:
     array: NDArray[Any]
     vector: NDArray[Any]
     rowstat: NDArray[Any]
+    route: NDArray[Any]
     load: NDArray[Any]
     memory: NDArray[np.uint8]
 
@@ -70,6 +72,7 @@ def build_system(
         "WIDE": tokens * spec.columns * container,
         "VECTOR_NARROW": spec.lanes * spec.data_bits,
         "VECTOR_WIDE": spec.lanes * container,
+        **({"EXPERTS": spec.experts} if spec.experts else {}),
     }
     sources["sharing.vlt"] = sharing(sources["moesaic_top.sv"])
     return build(sources, top=TOP, flags=FLAGS, defines=defines, waves=waves)
@@ -184,7 +187,7 @@ def _read_logs(spec: AccelSpec, run_dir: Path, count: int) -> list[RunLog]:
     logs = {
         "array": records(
             "array",
-            ("valid", "dest", "word", "slice"),
+            ("valid", "dest", "word", "word1", "slice"),
             ("narrow", narrow, array_shape),
             ("wide", wide, array_shape),
         ),
@@ -195,6 +198,7 @@ def _read_logs(spec: AccelSpec, run_dir: Path, count: int) -> list[RunLog]:
             ("wide", wide, (spec.lanes,)),
         ),
         "rowstat": records("rowstat", ("bank", "row", "multiplier", "shift")),
+        "route": records("route", ("bank", "row", "expert", "score")),
         "load": records("load", ("buffer", "line"), ("data", np.uint8, (spec.bus_bytes,))),
     }
     cycle = events["low"].astype(np.int64) | (events["high"].astype(np.int64) << 32)

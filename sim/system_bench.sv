@@ -1,7 +1,7 @@
 // The whole accelerator on the standard memory: starts it over AXI4-Lite, watches what it does.
 //
 // Macros: BUS_BYTES, TOKENS (tokens per beat), NARROW and WIDE (bits of the array's results),
-// VECTOR_NARROW and VECTOR_WIDE (bits of the vector unit's results).
+// VECTOR_NARROW and VECTOR_WIDE (bits of the vector unit's results), EXPERTS where it has some.
 // Plusargs: +runs=FILE +logs=PREFIX +quiet=N (cycles without progress that count as a hang).
 // The runs file holds, for each run, a line
 //   image dump program_address latency rate_num rate_den stall seed limit
@@ -21,7 +21,7 @@ module system_bench;
                                        input longint read_bytes, input longint write_bytes);
   import "DPI-C" function void log_event(input int kind, input int unit, input longint cycle);
   import "DPI-C" function void log_array(input int valid, input int dest, input int word,
-                                         input int slice, input bit [`NARROW-1:0] narrow,
+                                         input int word1, input int slice, input bit [`NARROW-1:0] narrow,
                                          input bit [`WIDE-1:0] wide, input int narrow_bytes,
                                          input int wide_bytes);
   import "DPI-C" function void log_vector(input int buffer, input int bank, input int word,
@@ -30,6 +30,8 @@ module system_bench;
                                           input int wide_bytes);
   import "DPI-C" function void log_rowstat(input int bank, input int row, input int multiplier,
                                            input int shift);
+  import "DPI-C" function void log_route(input int bank, input int row, input int expert,
+                                         input int score);
   import "DPI-C" function void log_load(input int buffer, input int line,
                                         input bit [BITS-1:0] data, input int bus_bytes);
 
@@ -102,9 +104,16 @@ module system_bench;
       end
       if (dut.array.write_valid != 0) begin
         log_array(32'(dut.array.write_valid), 32'(dut.array.write_dest),
-                  32'(dut.array.write_word), 32'(dut.array.write_slice), dut.array.write_narrow,
-                  dut.array.write_wide, `NARROW / 8, `WIDE / 8);
+                  32'(dut.array.write_word), 32'(dut.array.write_word1),
+                  32'(dut.array.write_slice), dut.array.write_narrow, dut.array.write_wide,
+                  `NARROW / 8, `WIDE / 8);
       end
+`ifdef EXPERTS
+      if (dut.vector.route__valid) begin
+        log_route(32'(dut.vector.route__bank), 32'(dut.vector.route__row),
+                  32'(dut.vector.route__expert), 32'(dut.vector.route__score));
+      end
+`endif
       if (dut.vector.write__valid) begin
         log_vector(32'(dut.vector.write__buffer), 32'(dut.vector.write__bank),
                    32'(dut.vector.write__word), 32'(dut.vector.write__sub),

@@ -37,7 +37,8 @@ class VectorLog:
     """What one command did; cycles count from its handshake, which was `waited` after the last.
 
     `writes` are (buffer, bank, word, sub, narrow values, wide values), `statistics` are (bank, row,
-    multiplier, shift), each with its cycle in front.
+    multiplier, shift), `routes` are (bank, row, expert, score), each with its cycle in front.
+    `route_starts` are cycles.
     """
 
     accepted: int
@@ -46,6 +47,8 @@ class VectorLog:
     reads: list[int] = field(default_factory=list)
     writes: list[tuple[Any, ...]] = field(default_factory=list)
     statistics: list[tuple[int, ...]] = field(default_factory=list)
+    routes: list[tuple[int, ...]] = field(default_factory=list)
+    route_starts: list[int] = field(default_factory=list)
 
 
 def run_vector(
@@ -98,6 +101,11 @@ def run_vector(
         if ctx.get(dut.rowstat.valid):
             names = ("bank", "row", "multiplier", "shift")
             log.statistics.append((now, *(ctx.get(getattr(dut.rowstat, name)) for name in names)))
+        if spec.experts and ctx.get(dut.route.valid):
+            names = ("bank", "row", "expert", "score")
+            log.routes.append((now, *(ctx.get(getattr(dut.route, name)) for name in names)))
+        if spec.experts and ctx.get(dut.route_start):
+            log.route_starts.append(now)
         if ctx.get(dut.done):
             log.done.append(now)
 

@@ -14,14 +14,22 @@ from moesaic.models.accel import NM, AccelSpec
 from moesaic.models.commands import Buffer, Command, Epilogue, ScaleSource
 from moesaic.models.gelu import gelu, output_bits
 from moesaic.models.matmul import matmul
-from moesaic.models.pipeline import RAM_READ, RESIDUAL_AT, result_latency, sum_latency
+from moesaic.models.pipeline import (
+    RAM_READ,
+    RESIDUAL_AT,
+    gather_latency,
+    result_latency,
+    sum_latency,
+)
 from moesaic.models.requant import BIAS_BITS, MULTIPLIER_BITS, Ints, limits, requant, saturate
+from moesaic.models.routing import GATE_SCORE_BITS
 from moesaic.models.sparse import compress, prune
 from moesaic.sim.cycle_bench import VerilatorBench, pack
 from moesaic.sim.sequencer_model import Step, run_products
 
 PRODUCTS = 24
 WIDE = (Buffer.SCORE, Buffer.RESIDUAL)
+ADDING = (Epilogue.ADD, Epilogue.WEIGH)
 SPECS = [
     AccelSpec(
         rows=8,
@@ -32,6 +40,7 @@ SPECS = [
         sparsity=(NM(n=2, m=8), NM(n=2, m=4)),
         index_lines=64,
         psum_depth=8,
+        experts=4,
     ),
     AccelSpec(rows=4, columns=4, lanes=8, data_bits=16, bus_bytes=4, psum_depth=8),
 ]
@@ -65,6 +74,7 @@ class Product:
     params: Ints  # outputs; bias, multiplier, shift
     stats: Ints  # tokens; multiplier, shift
     residual: Ints  # tokens, outputs
+    scores: Ints  # tokens
     narrow: Ints = field(init=False)
     wide: Ints = field(init=False)
 
@@ -79,13 +89,15 @@ class Product:
         elif c["scale_source"] == ScaleSource.ROW:
             multiplier, shift = self.stats[:, :1], self.stats[:, 1:]
         y = requant(sums, multiplier, shift, spec.wide_bits)
-        self.wide, self.narrow = y, saturate(y, spec.data_bits)
-        if c["epilogue"] == Epilogue.ADD:
-            self.wide = saturate(y + self.residual, spec.wide_bits)
-        if c["epilogue"] == Epilogue.GELU:
-            self.narrow = requant(
-                gelu(y, spec.wide_bits), c["post_multiplier"], c["post_shift"], spec.data_bits
-            )
+        match c["epilogue"]:
+            case Epilogue.GELU:
+                curve = gelu(y, spec.wide_bits)
+                y = requant(curve, c["post_multiplier"], c["post_shift"], spec.wide_bits)
+            case Epilogue.WEIGH:
+                y = requant(y, self.scores[:, np.newaxis], GATE_SCORE_BITS, spec.wide_bits)
+        adds = c["epilogue"] in ADDING
+        self.wide = saturate(y + self.residual * adds, spec.wide_bits)
+        self.narrow = saturate(y, spec.data_bits)
 
 
 def random_product(spec: AccelSpec, rng: np.random.Generator, kind: str) -> Product:
@@ -108,11 +120,11 @@ def random_product(spec: AccelSpec, rng: np.random.Generator, kind: str) -> Prod
         values, indices = compress(weight, nm)
     shape = (k_tiles, spec.rows, n_tiles, spec.columns)
     by_column = kind == "weights"
-    epilogue = Epilogue(int(rng.integers(4)))
+    epilogue = Epilogue(int(rng.integers(5 if spec.experts else 4)))
     source = ScaleSource.COLUMN if by_column else ScaleSource(int(rng.integers(1, 3)))
     bits = spec.wide_bits if epilogue != Epilogue.NARROW else spec.data_bits
     typical = 2 * spec.data_bits + size.bit_length() // 2 + 15 - bits
-    dest = Buffer.RESIDUAL if epilogue == Epilogue.ADD else Buffer(int(rng.choice([6, 8, 9])))
+    dest = Buffer.RESIDUAL if epilogue in ADDING else Buffer(int(rng.choice([6, 8, 9])))
     post = typical
     if epilogue == Epilogue.GELU:
         post = output_bits(spec.wide_bits) + 15 - spec.data_bits
@@ -162,6 +174,7 @@ def random_product(spec: AccelSpec, rng: np.random.Generator, kind: str) -> Prod
         params=np.column_stack([bias, scales(outputs)]),
         stats=scales(beats * tokens),
         residual=rng.integers(wide_low, wide_high, (beats * tokens, outputs), endpoint=True),
+        scores=rng.integers(1 << GATE_SCORE_BITS, size=beats * tokens),
     )
     product.finish(spec)
     return product
@@ -232,7 +245,7 @@ class Stimulus:
         columns = slice(n * spec.columns, (n + 1) * spec.columns)
         for token, values in enumerate(product.residual[tokens, columns]):
             first = token * spec.wide_word + step["dest_slice"] * spec.columns
-            if step["epilogue"] == Epilogue.ADD:
+            if step["epilogue"] in ADDING:
                 self.word("residual_data", read, values, container, first)
         stats = [int(m) | int(s) << MULTIPLIER_BITS for m, s in product.stats[tokens]]
         self.word("rowstat_data", cycle + rowstat_read(spec), np.array(stats), 22, 0)
@@ -259,7 +272,7 @@ def test_products(spec: AccelSpec, gap: int, tmp_path: Path) -> None:
     lines, beats = run_products(
         spec, loads, streams, load_offers=offered[0], stream_offers=offered[1]
     )
-    latency = result_latency(spec)
+    latency = result_latency(spec) - gather_latency(spec)
     cycles = beats.ends[-1] + latency + 4
     array, verilated = bench(spec)
     stimulus = Stimulus(spec, array, cycles, gap)
@@ -271,7 +284,7 @@ def test_products(spec: AccelSpec, gap: int, tmp_path: Path) -> None:
         for k in range(product.load["k_tiles"])
     ]
     writes: dict[int, tuple[Product, int, Step]] = {}
-    residual_reads: dict[int, int] = {}
+    residual_reads: dict[int, Step] = {}
     rows: dict[int, int] = {}
     dones = {end + latency for end in beats.ends}
     for tile, (product, n, k) in enumerate(tiles):
@@ -279,12 +292,18 @@ def test_products(spec: AccelSpec, gap: int, tmp_path: Path) -> None:
             stimulus.line(cycle, product, lines.steps[cycle], n, k)
         for cycle in range(beats.tile_starts[tile], beats.tile_ends[tile] + 1):
             step = beats.steps[cycle]
+            if step["epilogue"] == Epilogue.WEIGH:  # tokens wherever they are
+                place = step["row"] * spec.tokens_per_beat
+                step["score0"], step["score1"] = product.scores[
+                    [place, place - 1 + spec.tokens_per_beat]
+                ].tolist()
+                step["dest_word1"] += 1 + step["row"]
             stimulus.beat(cycle, product, step, n, k)
             if step["last"]:
                 stimulus.answers(cycle, product, step, n)
                 writes[cycle + latency] = (product, n, step)
-                if step["epilogue"] == Epilogue.ADD:
-                    residual_reads[cycle + residual_read(spec)] = step["dest_word"]
+                if step["epilogue"] in ADDING:
+                    residual_reads[cycle + residual_read(spec)] = step
                 rows[cycle + rowstat_read(spec)] = step["rowstat_row"]
     trace = verilated.run(stimulus.columns, cycles=cycles, run_dir=tmp_path)
 
@@ -292,7 +311,8 @@ def test_products(spec: AccelSpec, gap: int, tmp_path: Path) -> None:
         what = f"cycle {cycle}"
         assert trace["residual_en"][cycle] == (cycle in residual_reads), what
         if cycle in residual_reads:
-            assert trace["residual_word"][cycle] == residual_reads[cycle], what
+            assert trace["residual_word"][cycle] == residual_reads[cycle]["dest_word"], what
+            assert trace["residual_word1"][cycle] == residual_reads[cycle]["dest_word1"], what
         if cycle in rows:
             assert trace["rowstat_row"][cycle] == rows[cycle], what
         assert trace["done"][cycle] == (cycle in dones), what
@@ -300,9 +320,9 @@ def test_products(spec: AccelSpec, gap: int, tmp_path: Path) -> None:
             assert trace["write_valid"][cycle] == 0, what
             continue
         product, n, step = writes[cycle]
-        banks = spec.tokens_per_beat - (step["odd"] and spec.tokens_per_beat > 1)
-        assert trace["write_valid"][cycle] == (1 << banks) - 1, what
-        for key in ("dest", "dest_word", "dest_slice"):
+        banks = step["banks"] & ((1 << spec.tokens_per_beat) - 1)
+        assert trace["write_valid"][cycle] == banks, what
+        for key in ("dest", "dest_word", "dest_word1", "dest_slice"):
             assert trace[f"write_{key.removeprefix('dest_')}"][cycle] == step[key], what
         tokens = slice(step["row"] * spec.tokens_per_beat, (step["row"] + 1) * spec.tokens_per_beat)
         columns = slice(n * spec.columns, (n + 1) * spec.columns)

@@ -18,11 +18,21 @@ from moesaic.sim.cycle_bench import run_cycles
 
 ROWS = 3  # the fewest cycles between two visits of a partial sum
 SPECS = [
-    AccelSpec(rows=8, columns=4, lanes=4, data_bits=bits, bus_bytes=4, psum_depth=8, weight_lines=8)
-    for bits in (8, 16)
+    AccelSpec(
+        rows=8,
+        columns=4,
+        lanes=4,
+        data_bits=bits,
+        bus_bytes=4,
+        psum_depth=8,
+        weight_lines=8,
+        experts=experts,
+    )
+    for bits, experts in ((8, 4), (16, 4), (8, 0))
 ]
-ANY_SPEC = pytest.mark.parametrize("spec", SPECS, ids=lambda spec: f"int{spec.data_bits}")
-EPILOGUES = list(Epilogue)
+ANY_SPEC = pytest.mark.parametrize(
+    "spec", SPECS, ids=lambda spec: f"int{spec.data_bits}-e{spec.experts}"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,12 +53,12 @@ def finish(spec: AccelSpec, total: int, out: Output) -> dict[str, int]:
     """Return both results by the models."""
     acc = np.array([total + (0 if out.unbiased else out.bias)])
     y = requant(acc, out.multiplier, out.shift, spec.wide_bits)
-    wide, narrow = y, saturate(y, spec.data_bits)
-    if out.epilogue == Epilogue.ADD:
-        wide = saturate(y + out.residual, spec.wide_bits)
-    if out.epilogue == Epilogue.GELU:
-        curve = gelu(y, spec.wide_bits)
-        narrow = requant(curve, out.post_multiplier, out.post_shift, spec.data_bits)
+    if out.epilogue in (Epilogue.GELU, Epilogue.WEIGH):
+        curve = gelu(y, spec.wide_bits) if out.epilogue == Epilogue.GELU else y
+        y = requant(curve, out.post_multiplier, out.post_shift, spec.wide_bits)
+    narrow = saturate(y, spec.data_bits)
+    adds = out.epilogue in (Epilogue.ADD, Epilogue.WEIGH)
+    wide = saturate(y + out.residual * adds, spec.wide_bits)
     return {"wide": int(wide[0]), "narrow": int(narrow[0])}
 
 
@@ -74,13 +84,16 @@ class Bench:
         """Give what the sum of that cycle needs on its way out."""
         names = ("bias", "unbiased", "multiplier", "shift")
         self.drive(cycle + 1, **{name: getattr(out, name) for name in names})
-        self.drive(cycle + Lane.RESIDUAL_AT, residual=out.residual)
+        adds = out.epilogue in (Epilogue.ADD, Epilogue.WEIGH)
+        self.drive(cycle + Lane.RESIDUAL_AT, residual=out.residual if adds else 0)
         self.drive(
-            cycle + Lane.GELU_REQUANT_AT,
+            cycle + Lane.POST_AT,
             post_multiplier=out.post_multiplier,
             post_shift=out.post_shift,
+            weigh=out.epilogue == Epilogue.WEIGH,
         )
-        self.drive(cycle + Lane.SELECT_AT, epilogue=out.epilogue)
+        use_post = out.epilogue in (Epilogue.GELU, Epilogue.WEIGH)
+        self.drive(cycle + Lane.SELECT_AT, use_post=use_post)
         self.due.append((cycle, total, out))
 
     def check(self) -> None:
@@ -129,10 +142,11 @@ def test_latencies_are_those_of_the_pipeline(spec: AccelSpec) -> None:
     assert Requant.LATENCY == pipeline.REQUANT
     assert Gelu.LATENCY == pipeline.GELU
     assert Lane.RESIDUAL_AT == pipeline.RESIDUAL_AT
-    assert Lane.GELU_REQUANT_AT == pipeline.GELU_REQUANT_AT
+    assert Lane.POST_AT == pipeline.POST_AT
     assert Lane.SELECT_AT == pipeline.SELECT_AT
     assert Lane.LATENCY == pipeline.LANE
-    assert pipeline.result_latency(spec) == pipeline.sum_latency(spec) + Lane.LATENCY
+    latency = pipeline.gather_latency(spec) + pipeline.sum_latency(spec) + Lane.LATENCY
+    assert pipeline.result_latency(spec) == latency
 
 
 @pytest.mark.parametrize("k_tiles", [1, 2, 4])
@@ -150,7 +164,7 @@ def test_sums_over_tiles_with_every_epilogue(spec: AccelSpec, rows: int, k_tiles
                 totals[row] += value
                 bench.add(cycle, row, value, first=k == 0)
                 if k == k_tiles - 1:
-                    epilogue = EPILOGUES[int(rng.integers(len(EPILOGUES)))]
+                    epilogue = Epilogue(int(rng.integers(5 if spec.experts else 4)))
                     bench.finish(cycle, totals[row], output(rng, spec, totals[row], epilogue))
                 cycle += 1
     bench.check()
@@ -188,7 +202,7 @@ def test_corners(spec: AccelSpec) -> None:
     bench, cycle = Bench(spec), 1
     values = [low - 1, low, low + 1, narrow_low - 1, narrow_low, narrow_high, narrow_high + 1]
     values += [high - 1, high, high + 1, -1, 0, 1]
-    for epilogue in EPILOGUES:
+    for epilogue in list(Epilogue)[: 5 if spec.experts else 4]:
         for value in values:
             for residual in (low, high, -value if low <= -value <= high else 0):
                 out = Output(epilogue=epilogue, shift=15, post_shift=25, residual=residual, **plain)

@@ -10,7 +10,13 @@ from moesaic.dataflow.memory import ReadChannel
 from moesaic.models.accel import AccelSpec, MemorySpec
 from moesaic.models.commands import Command, Unit
 from moesaic.sim.dma_bench import Program, run_dma
-from moesaic.sim.dma_programs import SIZES, dma_spec, expected_writes, random_program
+from moesaic.sim.dma_programs import (
+    SIZES,
+    dma_spec,
+    expected_writes,
+    is_skipped,
+    random_program,
+)
 
 SLVERR, DECERR = 0b10, 0b11
 SMOOTH = [(seed, 0.0) for seed in range(24)]
@@ -22,7 +28,8 @@ def predict(spec: AccelSpec, program: Program) -> tuple[list[int], list[int]]:
     channel = ReadChannel(replace(spec, memory=program.memory))
     accepts, dones, free = [], [], 0
     for not_before, command in program.loads:
-        accept, done = channel.load(command, max(not_before, free))
+        offer = max(not_before, free)
+        accept, done = channel.load(command, offer, skipped=is_skipped(command))
         accepts.append(accept)
         dones.append(done)
         free = accept + 1

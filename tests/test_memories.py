@@ -45,6 +45,7 @@ SPECS = [
         bus_bytes=16,
         weight_lines=16,
         param_columns=16,
+        experts=4,
         **SMALL,
     ),
     AccelSpec(
@@ -100,7 +101,9 @@ class Bench:
         spec, pad = self.spec, self.pads[buffer]
         size = spec.columns * (spec.wide_bytes if buffer in WIDE else spec.data_bytes)
         word, place = int(rng.integers(pad.shape[0])), int(rng.integers(pad.shape[2] // size))
-        banks = int(rng.integers(1, spec.tokens_per_beat + 1))  # an odd row is for bank 0 only
+        word1 = int(rng.integers(pad.shape[0]))
+        queued = spec.experts and buffer == Buffer.RESIDUAL
+        banks = int(rng.integers(1, 1 << spec.tokens_per_beat))  # any of them, but not none
         names = ("write_wide", "write_narrow") if buffer in WIDE else ("write_narrow", "write_wide")
         sizes = {
             "write_narrow": spec.columns * spec.data_bytes,
@@ -109,14 +112,18 @@ class Bench:
         data = {name: rng.bytes(spec.tokens_per_beat * sizes[name]) for name in names}
         self.drive(
             cycle,
-            write_valid=(1 << banks) - 1,
+            write_valid=banks,
             write_dest=buffer,
             write_word=word,
+            write_word1=word1,
             write_slice=place,
             **{name: int.from_bytes(value, "little") for name, value in data.items()},
         )
         values = np.frombuffer(data[names[0]], dtype=np.uint8).reshape(-1, size)
-        pad[word, :banks, place * size : (place + 1) * size] = values[:banks]
+        for bank in range(spec.tokens_per_beat):
+            if banks >> bank & 1:
+                at = word1 if queued and bank else word
+                pad[at, bank, place * size : (place + 1) * size] = values[bank]
 
     def vector(self, cycle: int, buffer: Buffer, rng: np.random.Generator) -> None:
         spec, pad = self.spec, self.pads[buffer]
@@ -137,6 +144,12 @@ class Bench:
         self.drive(cycle, **{f"vector_write__{not_mine}": int.from_bytes(other, "little")})
         pad[word, bank, place * size : (place + 1) * size] = np.frombuffer(data, dtype=np.uint8)
 
+    def both(self, buffer: Buffer, word: int, word1: int) -> NDArray[np.uint8]:
+        """Return a word of each bank; all banks have the first one where there are no experts."""
+        pad = self.pads[buffer]
+        words = (word, word1) if self.spec.experts else (word, word)
+        return np.array([pad[words[bank], bank] for bank in range(pad.shape[1])])
+
     # ---- readers ---------------------------------------------------------------------------------
     def read(self, cycle: int, rng: np.random.Generator) -> None:
         """Read everywhere at once; the residual has one reader in a cycle."""
@@ -155,10 +168,11 @@ class Bench:
         whole("norm_read__word", Buffer.NORM, "norm_data")
         if spec.sparsity:
             whole("index_line", Buffer.INDEX, "index_data")
-        word = any_word(Buffer.INPUT, Buffer.ACT, Buffer.VEC)
-        self.drive(cycle, stream_word=word)
-        for i, buffer in enumerate((Buffer.INPUT, Buffer.ACT, Buffer.VEC)):
+        word, word1 = (any_word(Buffer.INPUT, Buffer.ACT, Buffer.VEC) for _ in range(2))
+        self.drive(cycle, stream_word=word, stream_word1=word1)
+        for i, buffer in enumerate((Buffer.INPUT, Buffer.ACT)):
             self.expect(cycle, f"words{i}", self.pads[buffer][word], RAM_READ)
+        self.expect(cycle, "words2", self.both(Buffer.VEC, word, word1), RAM_READ)
         column = int(rng.integers(spec.param_columns))
         self.drive(cycle, param_column=column)
         pad = self.pads[Buffer.PARAM]
@@ -167,9 +181,10 @@ class Bench:
         reader = rng.integers(4)
         score = reader != 1 and rng.random() < 0.5  # the vector unit may read scores meanwhile
         if reader == 0:
-            word = any_word(Buffer.RESIDUAL)
-            self.drive(cycle, residual_en=1, residual_word=word)
-            self.expect(cycle, "residual_data", self.pads[Buffer.RESIDUAL][word], RAM_READ)
+            word, word1 = any_word(Buffer.RESIDUAL), any_word(Buffer.RESIDUAL)
+            self.drive(cycle, residual_en=1, residual_word=word, residual_word1=word1)
+            expected = self.both(Buffer.RESIDUAL, word, word1)
+            self.expect(cycle, "residual_data", expected, RAM_READ)
         if reader == 2:
             flat = self.pads[Buffer.RESIDUAL].reshape(-1, spec.bus_bytes)
             line = int(rng.integers(len(flat)))

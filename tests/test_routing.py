@@ -60,6 +60,21 @@ def test_queues_and_table() -> None:
         assert table[t, routing.experts[t]].tolist() == routing.scores[t].tolist()
 
 
+@pytest.mark.parametrize("banks", [1, 2])
+def test_queues_of_a_bank(banks: int) -> None:
+    """In the order in which tokens arrive: rank by rank, and ascending in each."""
+    routing = route(logits(8, 1.0, tokens=51), top=3, lanes=4, data_bits=8)
+    arrived: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    for rank in range(3):
+        for t in range(51):
+            key = int(routing.experts[t, rank]), t % banks
+            arrived.setdefault(key, []).append((t // banks, int(routing.scores[t, rank])))
+    for expert in range(8):
+        for bank in range(banks):
+            rows, scores = routing.bank_queue(expert, bank, banks)
+            assert list(zip(rows, scores, strict=True)) == arrived.get((expert, bank), [])
+
+
 def test_order_of_beats_is_part_of_the_numerics() -> None:
     x = np.sort(logits(16, 4.0), axis=1)
     few, many = (route(x, top=2, lanes=lanes, data_bits=8) for lanes in (2, 16))

@@ -126,6 +126,7 @@ def test_hand_over(bench: VerilatorBench, gap: int, tmp_path: Path) -> None:
         accept = max(starts["load"][i], closed.loader_end)
         stream_accept = max(starts["stream"][i], closed.stream_end)
         assert (accept, stream_accept) == (loader.taken[i], beats.taken[i])
-        done, stream_done = closed.product(load, accept, product, stream_accept)
+        beats_of = product["beats"]
+        done, stream_done = closed.product(load, accept, product, stream_accept, beats_of)
         assert done == loader.ends[i]
         assert stream_done == beats.ends[i] + result_latency(SPEC)

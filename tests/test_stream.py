@@ -4,21 +4,25 @@ import numpy as np
 import pytest
 
 from moesaic.hw.command_layout import command_layout
+from moesaic.hw.queue_ports import length_bits
 from moesaic.hw.stream import BEAT, Stream
 from moesaic.models.accel import NM, AccelSpec
 from moesaic.models.commands import Buffer, Command, Unit
 from moesaic.models.errors import InputError
 from moesaic.models.geometry import narrow_word
 from moesaic.sim.cycle_bench import Source, pack, run_cycles, unpack
-from moesaic.sim.sequencer_model import stream_tiles
+from moesaic.sim.sequencer_model import LENGTH_PITCH, queue_lengths, stream_tiles
 
 COMMANDS = 8
 SOURCES = (Buffer.INPUT, Buffer.ACT, Buffer.VEC)
 TARGETS = (Buffer.ACT, Buffer.KV, Buffer.SCORE, Buffer.RESIDUAL)
 
 
-def make_spec(rows: int, columns: int, lanes: int, tokens: int, *modes: str) -> AccelSpec:
+def make_spec(
+    rows: int, columns: int, lanes: int, tokens: int, *modes: str, experts: int = 0
+) -> AccelSpec:
     return AccelSpec(
+        experts=experts,
         rows=rows,
         columns=columns,
         lanes=lanes,
@@ -33,11 +37,14 @@ SPECS = [
     make_spec(4, 4, 4, 1),
     make_spec(8, 4, 16, 2, "2:8", "1:4"),
     make_spec(4, 16, 32, 2, "2:4"),
+    make_spec(4, 4, 4, 2, experts=8),
+    make_spec(8, 4, 8, 1, "2:4", experts=64),
 ]
 
 
 def name(spec: AccelSpec) -> str:
-    return f"{spec.rows}x{spec.columns}-p{spec.tokens_per_beat}-modes{1 + len(spec.sparsity)}"
+    modes = 1 + len(spec.sparsity)
+    return f"{spec.rows}x{spec.columns}-p{spec.tokens_per_beat}-modes{modes}-e{spec.experts}"
 
 
 def random_command(spec: AccelSpec, most_beats: int, rng: np.random.Generator) -> Command:
@@ -45,7 +52,18 @@ def random_command(spec: AccelSpec, most_beats: int, rng: np.random.Generator) -
     step = spec.operands_per_beat((None, *spec.sparsity)[mode])
     dest = Buffer(int(rng.choice(TARGETS)))
     places = 3 * narrow_word(spec, dest) // spec.columns
-    return {
+    routed = {"epilogue": int(rng.integers(4))}
+    if spec.experts:
+        lengths = rng.integers(0, most_beats + 1, 2) * rng.integers(0, 2, 2)
+        expert = int(rng.integers(1 + spec.experts)) * int(rng.integers(2))
+        lengths[1] *= spec.tokens_per_beat - 1
+        routed = {
+            "epilogue": int(rng.integers(5)),
+            "expert": expert,
+            "gather": int(rng.integers(2)),
+            "lengths": int(lengths[0] + (lengths[1] << LENGTH_PITCH)),
+        }
+    return routed | {
         "unit": Unit.STREAM,
         "source": int(rng.choice(SOURCES)),
         "mode": mode,
@@ -60,7 +78,6 @@ def random_command(spec: AccelSpec, most_beats: int, rng: np.random.Generator) -
         "dest_base": int(rng.integers(0, 1000)),
         "dest_pitch": int(rng.integers(1, 20)),
         "dest_position": int(rng.integers(0, places)) * spec.columns,
-        "epilogue": int(rng.integers(4)),
         "scale_source": int(rng.integers(3)),
         "rowstat_base": int(rng.integers(0, 100)),
         "post_multiplier": int(rng.integers(1 << 16)),
@@ -86,9 +103,18 @@ def test_beats(spec: AccelSpec, pace: str, most_beats: int) -> None:
     there = [0] * cycles
     for begin, take in zip(full, model.tile_starts, strict=True):
         there[begin : take + 1] = [1] * (take + 1 - begin)
-    payloads = [pack(command_layout(Unit.STREAM), command) for command in commands]
+    payloads = [
+        pack(command_layout(Unit.STREAM), {k: v for k, v in c.items() if k != "lengths"})
+        for c in commands
+    ]
+    inputs = {"full": there}
+    if spec.experts:  # lengths are looked at when a command is taken
+        inputs["queue__lengths"] = [int(rng.integers(1 << 7)) for _ in range(cycles)]
+        for taken, command in zip(model.taken, commands, strict=True):
+            first, second = queue_lengths(command)
+            inputs["queue__lengths"][taken] = first | second << length_bits(spec)
     source = Source(payloads=payloads, offers=[int(cycle in starts) for cycle in range(cycles)])
-    trace = run_cycles(Stream(spec), {"full": there}, cycles=cycles, sources={"command": source})
+    trace = run_cycles(Stream(spec), inputs, cycles=cycles, sources={"command": source})
 
     assert trace.accepted["command"] == model.taken
     assert [cycle for cycle, take in enumerate(trace["take"]) if take] == model.tile_starts
@@ -98,9 +124,10 @@ def test_beats(spec: AccelSpec, pace: str, most_beats: int) -> None:
         if cycle in model.steps:
             wanted = model.steps[cycle]
             assert beat == wanted | {"valid": 1}, f"cycle {cycle}"
+        assert beat["done"] == (cycle in model.ends), f"cycle {cycle}"
         active = any(t < cycle <= e for t, e in zip(model.taken, model.ends, strict=True))
         assert trace["busy"][cycle] == active
-        assert trace["starved"][cycle] == (active and cycle not in model.steps)
+        assert trace["starved"][cycle] == (active and cycle not in (*model.steps, *model.empty))
 
 
 def test_beats_have_no_gaps_when_weights_are_ready() -> None:
