@@ -19,8 +19,9 @@ from moesaic.sim.options import RunOptions
 class RtlRun:
     """One batch on RTL.
 
-    `timing` is what was predicted for it, `accepted` and `done` hold a cycle for each command of the program; `compared` and `different`
-    count values by node; the first differences are one line each, empty where there is none.
+    `timing` is what was predicted for it. `accepted` and `done` hold a cycle for each command of
+    the program; `compared` and `different` count values by node; the first differences are one line
+    each, empty where there is none.
     """
 
     cycles: int
