@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from moesaic.models.accuracy import METRICS, float_results
-from moesaic.models.canvases import BACKGROUND, CANVAS_CLASSES, make_canvases
+from moesaic.models.accuracy import float_results
+from moesaic.models.canvases import BACKGROUND, CANVAS_CLASSES, TEST, make_canvases
 from moesaic.models.input_matrix import image_layer
 from moesaic.models.moe_config import SEEDED_MOE_PRESETS, MoeVitConfig
 from moesaic.models.routing_statistics import (
@@ -36,36 +36,51 @@ def _table(head: list[str], rows: Iterable[Iterable[object]]) -> Iterator[str]:
 
 
 def metrics_table() -> Iterator[str]:
-    """Both tasks on the test canvases, with experts and without, in float."""
+    """Both tasks on the test canvases, with experts and without, in float; and the difference.
+
+    Differences have the standard error of their mean over canvases.
+    """
     head = ["network", "MACs", "parameters", "digit", "digit, on digits", "depth", "on digits"]
+    right, squares = (_goodness(task) for task in (0, 1))
     rows = []
-    for name in CANVAS_MODELS:
+    for place, name in enumerate(CANVAS_MODELS):
         config = load_weights_of(name, MoeVitConfig)[1]
-        cells: list[object] = [f"`{name}`", f"{config.macs(0):,}", f"{config.parameters:,}"]
-        for task in range(config.tasks):
-            model = load_model(name, task)
-            images, labels = model.images(TEST_CANVASES, 0)
-            assert labels is not None
-            results = float_results(model.network, images)
-            cells.append(METRICS[model.metric](results, labels))
-            classes = make_canvases(image_layer(model.network), "test", TEST_CANVASES).digits
-            cells.append(_on_digits(model.metric, results, labels, classes))
-        rows.append(
-            [*cells[:3], *(f"{v:.1%}" for v in cells[3:5]), *(f"{v:.4f}" for v in cells[5:])]
-        )
-    yield from _table(head, rows)
+        cells = [f"`{name}`", f"{config.macs(0):,}", f"{config.parameters:,}"]
+        cells += [f"{all_[place].mean():.2%}" for all_ in right]
+        cells += [f"{np.sqrt(all_[place].mean()):.4f}" for all_ in squares]
+        rows.append(cells)
+    cells = ["difference", "", ""]
+    for one, other in right:
+        cells.append("{:+.2f} ± {:.2f} points".format(*(100 * _mean_and_error(one - other))))
+    for one, other in squares:
+        scale = np.sqrt(one.mean()) + np.sqrt(other.mean())  # a² - b² = (a - b)(a + b)
+        cells.append("{:+.4f} ± {:.4f}".format(*(_mean_and_error(one - other) / scale)))
+    yield from _table(head, [*rows, cells])
 
 
-def _on_digits(
-    metric: str,
-    results: NDArray[np.float32],
-    labels: NDArray[np.int64] | NDArray[np.float32],
-    classes: NDArray[np.int64],
-) -> float:
-    """Return the metric over patches that show a digit."""
-    shown = classes != BACKGROUND
-    patches = results[:, : classes.shape[1]]
-    return METRICS[metric](patches[shown][None], labels[shown][None])
+def _goodness(task: int) -> list[list[NDArray[np.float64]]]:
+    """Return each canvas's share of right patches, or mean squared error, of both networks.
+
+    Once over all patches, once over those that show a digit.
+    """
+    out: list[list[NDArray[np.float64]]] = [[], []]
+    for name in CANVAS_MODELS:
+        model = load_model(name, task)
+        canvases = make_canvases(image_layer(model.network), TEST, TEST_CANVASES)
+        results = float_results(model.network, canvases.images, batch=20)
+        if task:
+            value = (results[..., 0].astype(np.float64) - canvases.depths) ** 2
+        else:
+            value = (results.argmax(axis=-1) == canvases.digits).astype(np.float64)
+        shown = (canvases.digits != BACKGROUND).astype(np.float64)
+        out[0].append(value.mean(axis=1))
+        out[1].append((value * shown).mean(axis=1) / shown.mean())
+    return out
+
+
+def _mean_and_error(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the mean of independent values and its standard error."""
+    return np.array([values.mean(), values.std(ddof=1) / len(values) ** 0.5])
 
 
 def specialisation_table() -> Iterator[str]:
@@ -74,7 +89,7 @@ def specialisation_table() -> Iterator[str]:
     rows: list[list[str]] = []
     for task in (0, 1):
         model = load_model(ROUTED, task)
-        canvases = make_canvases(image_layer(model.network), "test", TEST_CANVASES)
+        canvases = make_canvases(image_layer(model.network), TEST, TEST_CANVASES)
         tables = choices_by_class(model.network, canvases.images, canvases.digits, CANVAS_CLASSES)
         for gate, table in tables.items():
             rows += [
@@ -97,7 +112,7 @@ def information_table() -> Iterator[str]:
     rows = []
     for task in (0, 1):
         model = load_model(ROUTED, task)
-        canvases = make_canvases(image_layer(model.network), "test", TEST_CANVASES)
+        canvases = make_canvases(image_layer(model.network), TEST, TEST_CANVASES)
         shuffled = np.random.default_rng(0).permuted(canvases.digits, axis=1)
         pairs = [
             choices_by_class(model.network, canvases.images, classes, CANVAS_CLASSES)

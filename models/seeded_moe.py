@@ -1,8 +1,9 @@
-"""Made-up weights for networks with experts, whose routing is as uneven as a trained network's.
+"""Made-up weights for networks with experts, whose routing is uneven.
 
-M3ViT's and Edge-MoE's trained gates leave some experts without a token of an image, and which ones
-differs by image and task; a hardware that skips unused experts must be measured on such routing. So
-each gate prefers some experts (its `popularity`) and the tokens decide about the rest.
+Trained gates leave some experts without a token of an image, and which ones differs by image and
+task (Edge-MoE, arXiv 2305.18691, keeps a list of the non-empty ones for this); hardware that skips
+unused experts must be measured on such routing. So each gate prefers some experts (its
+`popularity`) and the tokens decide about the rest.
 """
 
 from zlib import crc32

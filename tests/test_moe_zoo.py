@@ -38,7 +38,7 @@ from moesaic.reports.cli import main as moesaic
 from moesaic.reports.figures import metric_name, metric_text
 
 DOCS = Path(__file__).parents[1] / "docs" / "models.md"
-CANVASES = 500
+CANVASES = 2000
 
 
 def test_models_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -90,20 +90,29 @@ def stated(name: str) -> list[float]:
     return [float(cells[i]) for i in (3, 5)]
 
 
-def measured(name: str, task: int) -> float:
-    """Measure on all test canvases."""
+def measured(name: str, task: int, canvases: int) -> float:
+    """Measure on the first test canvases."""
     model = load_model(name, task)
-    images, labels = model.images(CANVASES, 0)
+    images, labels = model.images(canvases, 0)
     assert labels is not None
-    return METRICS[model.metric](float_results(model.network, images), labels)
+    return METRICS[model.metric](float_results(model.network, images, batch=20), labels)
 
 
-def test_shipped_weights_reach_what_is_stated_and_experts_are_no_worse() -> None:
-    """Patch accuracy within 0.1 points and rmse within 0.001, either way."""
-    found = {name: [measured(name, task) for task in (0, 1)] for name in CANVAS_MODELS}
+@pytest.mark.parametrize("name", CANVAS_MODELS)
+def test_shipped_weights_are_about_as_good_as_stated(name: str) -> None:
+    """On 150 of the canvases, patch accuracy within a point and rmse within 0.01, either way."""
+    accuracy, error = (measured(name, task, 150) for task in (0, 1))
+    assert abs(100 * accuracy - stated(name)[0]) <= 1
+    assert abs(error - stated(name)[1]) <= 0.01
+
+
+@pytest.mark.nightly
+def test_shipped_weights_are_as_good_as_stated_and_experts_no_worse() -> None:
+    """Patch accuracy within 0.03 points and rmse within 0.0003, either way."""
+    found = {name: [measured(name, task, CANVASES) for task in (0, 1)] for name in CANVAS_MODELS}
     for name, (accuracy, error) in found.items():
-        assert abs(100 * accuracy - stated(name)[0]) <= 0.1
-        assert abs(error - stated(name)[1]) <= 0.001
+        assert abs(100 * accuracy - stated(name)[0]) <= 0.03
+        assert abs(error - stated(name)[1]) <= 0.0003
     routed, dense = (found[name] for name in ("moevit-mnist", "densevit-canvas"))
     assert routed[0] >= dense[0]
     assert routed[1] <= dense[1]
@@ -256,7 +265,7 @@ def test_tables_are_printed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("moesaic.models.expert_tables.TEST_CANVASES", 10)
-    columns = {"metrics": (2, 7), "information": (4, 6), "specialisation": (2 * 2 * 8, 5 + 10)}
+    columns = {"metrics": (3, 7), "information": (4, 6), "specialisation": (2 * 2 * 8, 5 + 10)}
     for table, (rows, cells) in columns.items():
         monkeypatch.setattr("sys.argv", ["expert_tables", table])
         assert main() == 0
