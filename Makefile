@@ -36,10 +36,10 @@ demo: $(STAMP)
 	@$(BIN)/python -m moesaic.reports.demo
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest -n 2 -m "not nightly" tests
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not nightly" tests
 
 nightly: $(STAMP)
-	@$(BIN)/python -m pytest -n 2 tests
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests
 
 faults: $(STAMP)
 	@$(BIN)/python tests/plant_faults.py
