@@ -47,6 +47,8 @@ def map_graph(
         raise InputError(
             f"data_bits must be {spec.data_bits} as the accelerator's, not {graph.data_bits}"
         )
+    if graph.gelu != spec.gelu:
+        raise InputError(f"gelu must be {spec.gelu} as the accelerator's, not {graph.gelu}")
     source = graph.nodes[0]
     if not isinstance(source, Input):
         raise InputError(f"{graph.name}: the first node must be the input, not {source.name}")

@@ -8,12 +8,15 @@ from amaranth.lib.wiring import In, Out
 from moesaic.hw.column import sum_bits
 from moesaic.hw.delay import delay
 from moesaic.hw.gelu import Gelu
+from moesaic.hw.gelu_polynomial import GeluPolynomial
 from moesaic.hw.requant import Requant
 from moesaic.models import pipeline
 from moesaic.models.accel import AccelSpec
 from moesaic.models.gelu import output_bits
 from moesaic.models.pipeline import log2
 from moesaic.models.requant import BIAS_BITS, MULTIPLIER_BITS, SHIFT_BITS, limits
+
+GELUS: dict[str, type[Gelu | GeluPolynomial]] = {"table": Gelu, "polynomial": GeluPolynomial}
 
 
 class Lane(wiring.Component):
@@ -90,7 +93,7 @@ class Lane(wiring.Component):
         ]
         y = requant.result
 
-        m.submodules.gelu = gelu = Gelu(wide_bits=spec.wide_bits)
+        m.submodules.gelu = gelu = GELUS[spec.gelu](wide_bits=spec.wide_bits)
         m.submodules.post = post = Requant(
             acc_bits=output_bits(spec.wide_bits), out_bits=spec.wide_bits
         )

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, fields
 from fractions import Fraction
 
 from moesaic.models.errors import InputError
+from moesaic.models.gelu_forms import check_gelu
 
 MAX_WORD_BITS = 1 << 15
 MAX_SLICES = 256  # of a word: results name theirs by 8 bits
@@ -114,6 +115,8 @@ class AccelSpec:
         Commands fetched together by the command processor.
     experts : int
         Experts that the routing hardware has queues for; 0 leaves it out.
+    gelu : str
+        How GELU is computed: ``table``, the difference to ReLU, or ``polynomial``, that of I-BERT.
     """
 
     name: str = "custom"
@@ -129,6 +132,7 @@ class AccelSpec:
     queue_depth: int = 4
     block_commands: int = 16
     experts: int = 0
+    gelu: str = "table"
     psum_depth: int = 64
     weight_lines: int = 256
     index_lines: int = 0
@@ -151,6 +155,7 @@ class AccelSpec:
             _check_power("", name, getattr(self, name), low, high)
         if self.data_bits not in (8, 16):
             raise InputError(f"data_bits must be 8 or 16, not {self.data_bits!r}")
+        check_gelu(self.gelu)
         if self.tokens_per_beat == 2 and self.data_bits == 16:
             raise InputError("tokens_per_beat must be 1 with data_bits 16, not 2")
         if self.tokens_per_beat > self.columns:

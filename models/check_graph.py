@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from moesaic.models.errors import InputError
+from moesaic.models.gelu_forms import check_gelu
 from moesaic.models.graph import (
     Constant,
     Graph,
@@ -48,6 +49,7 @@ def check_graph(graph: Graph) -> None:
     """Raise InputError, one line that names the node, unless `graph` can be executed."""
     if graph.data_bits not in (8, 16):
         raise InputError(f"data_bits must be 8 or 16, not {graph.data_bits!r}")
+    check_gelu(graph.gelu)
     if not graph.nodes:
         raise InputError(f"{graph.name}: holds no nodes")
     if sum(isinstance(node, Input) for node in graph.nodes) != 1:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from moesaic.models.errors import InputError
-from moesaic.models.gelu import gelu
+from moesaic.models.gelu_forms import GELU_FORMS
 from moesaic.models.graph import (
     Constant,
     Graph,
@@ -109,12 +109,17 @@ class _Run:
         if node.epilogue == "wide":
             return y
         if node.epilogue == "gelu":
-            return requant(gelu(y, wide), node.post_multiplier, node.post_shift, data)
+            return self.gelu(node, y)
         residual = self.values[str(node.residual)]
         out = np.broadcast_to(residual, (*y.shape[:-2], *residual.shape[-2:])).copy()
         head = out[..., : y.shape[-2], :]
         head[...] = saturate(y + head, wide)
         return out
+
+    def gelu(self, node: Product, y: Ints) -> Ints:
+        """Return GELU of wide values, requantised."""
+        curve = GELU_FORMS[self.graph.gelu](y, self.graph.wide_bits)
+        return requant(curve, node.post_multiplier, node.post_shift, self.graph.data_bits)
 
     def route(self, node: Route) -> Ints:
         """Return the table of gate scores."""
@@ -137,7 +142,7 @@ class _Run:
         y = requant(acc, node.multiplier, node.shift, wide)
         if node.epilogue == "gelu":
             out = np.zeros((*score.shape, node.channels), dtype=np.int64)
-            out[here] = requant(gelu(y, wide), node.post_multiplier, node.post_shift, data)
+            out[here] = self.gelu(node, y)
             return out
         out = np.broadcast_to(self.values[str(node.residual)], (*score.shape, node.channels)).copy()
         weighed = requant(y, score[here][:, np.newaxis], GATE_SCORE_BITS, wide)

@@ -164,11 +164,15 @@ class Pool(Node):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graph:
-    """A whole integer network; the last node is the result (wide)."""
+    """A whole integer network; the last node is the result (wide).
+
+    `gelu` is the form that GELU has, a name of :mod:`moesaic.models.gelu_forms`.
+    """
 
     name: str
     data_bits: int
     nodes: tuple[Node, ...]
+    gelu: str = "table"
     macs: int = 0
     labels: dict[str, str] = field(default_factory=dict)
 

@@ -9,6 +9,7 @@ from moesaic.models.accel import NM
 from moesaic.models.check_graph import check_graph
 from moesaic.models.errors import InputError
 from moesaic.models.fold import fold
+from moesaic.models.gelu_forms import check_gelu
 from moesaic.models.graph import Graph
 from moesaic.models.graph_macs import graph_macs
 from moesaic.models.input_matrix import check_images
@@ -27,24 +28,33 @@ def quantise(
     data_bits: int = 8,
     nm: NM | None = None,
     method: str = "mse",
+    gelu: str = "table",
 ) -> Graph:
     """Return the integer network of `network`.
 
     Weights are symmetric per output channel, narrow activations symmetric per tensor, clipped by
     `method` (``mse`` or ``percentile``) where they have 8 bits; each residual stream has one wide
     scale. Linear layers that say N:M must be N:M; with `nm`, those that do not say and are `nm` are
-    taken for pruned. `calibration_images` is (images, channels, height, width), or (images, tokens,
-    channels). InputError for anything that cannot be quantised.
+    taken for pruned. `gelu` is the form of GELU, a name of :mod:`moesaic.models.gelu_forms`.
+    `calibration_images` is (images, channels, height, width), or (images, tokens, channels).
+    InputError for anything that cannot be quantised.
     """
     if data_bits not in (8, 16):
         raise InputError(f"data_bits must be 8 or 16, not {data_bits!r}")
     if method not in METHODS:
         raise InputError(f"method must be one of {', '.join(METHODS)}, not {method!r}")
+    check_gelu(gelu)
     value_shapes(network)
     images = check_images(network, calibration_images)
     network = fold(_mark(network, nm))
     shapes = value_shapes(network)
-    graph = Graph(name=network.name, data_bits=data_bits, nodes=(), labels=dict(network.labels))
+    graph = Graph(
+        name=network.name,
+        data_bits=data_bits,
+        nodes=(),
+        gelu=gelu,
+        labels=dict(network.labels),
+    )
     scales = find_scales(
         network,
         shapes,

@@ -112,7 +112,7 @@ def random_graph(
         top=top,
     )
     images = sample_images(network, 3, seed=int(rng.integers(1 << 30)))
-    graph = quantise(network, images, data_bits=spec.data_bits)
+    graph = quantise(network, images, data_bits=spec.data_bits, gelu=spec.gelu)
     return graph, input_matrix(graph, network, images[0])
 
 

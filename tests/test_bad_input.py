@@ -59,6 +59,8 @@ ACCELERATORS: dict[str, tuple[str | bytes, str]] = {
     "large": (ACCEL + "#" * 70_000, "at most 65536 bytes"),
     "name": (ACCEL + "name: ../up\n", "name must be"),
     "width": (ACCEL + "data_bits: 4\n", "data_bits must be 8 or 16, not 4"),
+    "gelu": (ACCEL + "gelu: erf\n", "gelu must be one of table, polynomial, not 'erf'"),
+    "gelu list": (ACCEL + "gelu: [table]\n", "gelu must be one of table, polynomial, not"),
     "bus": (ACCEL + "bus_bytes: 64\n", "bus_bytes must be at most"),
     "sparsity no list": (ACCEL + "sparsity: 2:4\n", "sparsity must be a list"),
     "sparsity": (ACCEL + "sparsity: ['3:4']\n", "sparsity must be N:M"),

@@ -33,6 +33,7 @@ def change(name: str, **fields: Any) -> Callable[[Graph], Graph]:
 
 FAULTS: dict[str, tuple[Callable[[Graph], Graph], str]] = {
     "bits": (lambda g: replace(g, data_bits=7), "data_bits must be 8 or 16, not 7"),
+    "gelu-form": (lambda g: replace(g, gelu="tanh"), "one of table, polynomial, not 'tanh'"),
     "empty": (lambda g: replace(g, nodes=()), "holds no nodes"),
     "no-input": (lambda g: replace(g, nodes=g.nodes[1:]), "exactly one Input"),
     "result": (lambda g: replace(g, nodes=g.nodes[:-1]), "the last node must be wide"),

@@ -14,6 +14,7 @@ from moesaic.models.accel import NM
 from moesaic.models.errors import InputError
 from moesaic.models.execute import execute
 from moesaic.models.gelu import gelu
+from moesaic.models.gelu_polynomial import gelu_polynomial
 from moesaic.models.graph import (
     Constant,
     Graph,
@@ -73,7 +74,8 @@ def slow_product(graph: Graph, node: Product, values: dict[str, Any]) -> Matrix:
             if node.epilogue == "add":
                 y = max(-top, min(top - 1, y + out[t][n]))
             if node.epilogue == "gelu":
-                y = int(gelu(np.array([y]), wide)[0])
+                curve = {"table": gelu, "polynomial": gelu_polynomial}[graph.gelu]
+                y = int(curve(np.array([y]), wide)[0])
                 y = narrowed(y, node.post_multiplier, node.post_shift, data)
             line.append(y)
         out[t : t + 1] = [line]
@@ -185,6 +187,16 @@ def test_streams_saturate(bits: int, sign: int) -> None:
     limit = top if sign > 0 else -top - 1
     assert np.count_nonzero(got["patches"] == limit) > 20
     assert values["block0.proj"] == slow(graph, graph["block0.proj"], values, [])
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_gelu_has_the_form_that_the_graph_says(bits: int) -> None:
+    graph, inputs = case("prenorm", bits)
+    other = replace(graph, gelu="polynomial")
+    got = execute(other, inputs[1], lanes=LANES)
+    values = {name: value.tolist() for name, value in got.items()}
+    assert values["block0.fc1"] == slow(other, other["block0.fc1"], values, [])
+    assert (got["block0.fc1"] != execute(graph, inputs[1], lanes=LANES)["block0.fc1"]).any()
 
 
 def test_all_kinds_of_nodes_were_tried() -> None:

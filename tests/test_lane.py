@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from moesaic.hw.column import sum_bits
-from moesaic.hw.gelu import Gelu
-from moesaic.hw.lane import Lane
+from moesaic.hw.lane import GELUS, Lane
 from moesaic.hw.requant import Requant
 from moesaic.models import pipeline
 from moesaic.models.accel import AccelSpec
 from moesaic.models.commands import Epilogue
-from moesaic.models.gelu import gelu, output_bits
+from moesaic.models.gelu import output_bits
+from moesaic.models.gelu_forms import GELU_FORMS
 from moesaic.models.requant import BIAS_BITS, limits, requant, saturate
 from moesaic.sim.cycle_bench import run_cycles
 
@@ -27,11 +27,18 @@ SPECS = [
         psum_depth=8,
         weight_lines=8,
         experts=experts,
+        gelu=gelu,
     )
-    for bits, experts in ((8, 4), (16, 4), (8, 0))
+    for bits, experts, gelu in (
+        (8, 4, "table"),
+        (16, 4, "table"),
+        (8, 0, "table"),
+        (8, 0, "polynomial"),
+        (16, 4, "polynomial"),
+    )
 ]
 ANY_SPEC = pytest.mark.parametrize(
-    "spec", SPECS, ids=lambda spec: f"int{spec.data_bits}-e{spec.experts}"
+    "spec", SPECS, ids=lambda spec: f"int{spec.data_bits}-e{spec.experts}-{spec.gelu}"
 )
 
 
@@ -54,6 +61,7 @@ def finish(spec: AccelSpec, total: int, out: Output) -> dict[str, int]:
     acc = np.array([total + (0 if out.unbiased else out.bias)])
     y = requant(acc, out.multiplier, out.shift, spec.wide_bits)
     if out.epilogue in (Epilogue.GELU, Epilogue.WEIGH):
+        gelu = GELU_FORMS[spec.gelu]
         curve = gelu(y, spec.wide_bits) if out.epilogue == Epilogue.GELU else y
         y = requant(curve, out.post_multiplier, out.post_shift, spec.wide_bits)
     narrow = saturate(y, spec.data_bits)
@@ -140,7 +148,8 @@ def output(rng: np.random.Generator, spec: AccelSpec, total: int, epilogue: Epil
 @ANY_SPEC
 def test_latencies_are_those_of_the_pipeline(spec: AccelSpec) -> None:
     assert Requant.LATENCY == pipeline.REQUANT
-    assert Gelu.LATENCY == pipeline.GELU
+    assert {gelu.LATENCY for gelu in GELUS.values()} == {pipeline.GELU}
+    assert set(GELUS) == set(GELU_FORMS)
     assert Lane.RESIDUAL_AT == pipeline.RESIDUAL_AT
     assert Lane.POST_AT == pipeline.POST_AT
     assert Lane.SELECT_AT == pipeline.SELECT_AT

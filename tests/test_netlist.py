@@ -11,6 +11,7 @@ from amaranth.lib.wiring import Component
 from moesaic.hw.column import Column
 from moesaic.hw.emit import to_verilog
 from moesaic.hw.gelu import Gelu
+from moesaic.hw.gelu_polynomial import GeluPolynomial
 from moesaic.hw.lane import Lane
 from moesaic.hw.requant import Requant
 from moesaic.hw.vector_lane import VectorLane
@@ -165,8 +166,13 @@ def test_requant_equals_its_netlist(bits: int, tmp_path: Path) -> None:
 @pytest.mark.nightly
 @pytest.mark.parametrize(
     "component",
-    [Gelu(wide_bits=16), VectorLane(load_accel("zcu102")), Lane(small(2))],
-    ids=["gelu", "vector_lane", "lane"],
+    [
+        Gelu(wide_bits=16),
+        GeluPolynomial(wide_bits=16),
+        VectorLane(load_accel("zcu102")),
+        Lane(small(2)),
+    ],
+    ids=["gelu", "gelu_polynomial", "vector_lane", "lane"],
 )
 def test_units_equal_their_netlists(component: Component, tmp_path: Path) -> None:
     rtl, mapped = both(component, "unit")

@@ -6,6 +6,8 @@ import pytest
 
 from moesaic.hw.column import Column
 from moesaic.hw.emit import to_verilog
+from moesaic.hw.gelu import Gelu
+from moesaic.hw.gelu_polynomial import GeluPolynomial
 from moesaic.hw.requant import Requant
 from moesaic.models.accel import NM, AccelSpec, BoardSpec
 from moesaic.models.errors import InputError
@@ -69,12 +71,14 @@ def column_spec(rows: int, tokens: int, *modes: NM) -> AccelSpec:
 
 @pytest.fixture(scope="module")
 def synthesised() -> dict[str, dict[str, float]]:
-    """Synthesise three columns of eight rows and a requantiser in one run of Yosys."""
+    """Synthesise three columns of eight rows and what lanes are made of in one run of Yosys."""
     designs = {
         "two_tokens": Column(column_spec(8, 2)),
         "one_token": Column(column_spec(8, 1)),
         "moesaic_column": Column(column_spec(8, 2, NM(n=2, m=8))),
         "requant": Requant(acc_bits=32, out_bits=16),
+        "table": Gelu(wide_bits=16),
+        "polynomial": GeluPolynomial(wide_bits=16),
     }
     text = "\n".join(to_verilog(design, name=name) for name, design in designs.items())
     modules = distinct_modules(text)
@@ -155,6 +159,15 @@ def test_submodules_are_counted_apart(synthesised: dict[str, dict[str, float]]) 
     assert synthesised["requant"]["dsp"] == 2  # 32 bits by 16
     assert synthesised["requant_round_shift"]["dsp"] == 0
     assert synthesised["requant_round_shift"]["lut"] > 100 > synthesised["requant"]["lut"]
+
+
+def test_polynomial_gelu_takes_more_dsps_and_fewer_luts(
+    synthesised: dict[str, dict[str, float]],
+) -> None:
+    table, polynomial = synthesised["table"], synthesised["polynomial"]
+    assert (table["dsp"], polynomial["dsp"]) == (1, 3)
+    assert table["lut"] > polynomial["lut"] > 0
+    assert table["bram36"] == polynomial["bram36"] == 0
 
 
 def test_ecp5_column_takes_a_multiplier_for_each_row() -> None:
