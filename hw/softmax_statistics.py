@@ -24,7 +24,7 @@ class SoftmaxStatistics(wiring.Component):
     """Follow the maximum of a row, and rescale its sum by a right shift whenever that grows.
 
     Where a sweep before has found the maximum (`known`), the recorded one stands for the running
-    one, which so never grows within a row: the sum is relative to the final maximum.
+    one, which thus never grows within a row: the sum is relative to the final maximum.
 
     One beat a cycle, beats of a row without gaps, no back-pressure. Cycles count from `largest`.
 

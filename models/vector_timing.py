@@ -99,7 +99,7 @@ def second_sweep_wait(spec: AccelSpec, op: VectorOp) -> int:
 def sweeps(op: VectorOp, top: int = 0, passes: int = 1) -> tuple[int, int]:
     """Return a command's sweeps that write nothing, and those that write, which come after.
 
-    ROUTE writes nothing; its `top` sweeps are told from the last one, as the others'.
+    The last sweep of ROUTE counts as one that writes: its last winner ends the command.
     """
     match op:
         case VectorOp.SCALE:
