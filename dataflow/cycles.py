@@ -174,6 +174,7 @@ def predict(program: Program, queues: Queues = ()) -> Timing:
                     command["tokens"],
                     command["beats"],
                     command.get("top", 0),
+                    command.get("passes", 0),
                 )
                 model.vector_free, end = taken + free, taken + last
                 if command["op"] == VectorOp.ROUTE:

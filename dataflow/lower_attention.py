@@ -145,6 +145,7 @@ class AttentionLowering(ProductLowering):
                 "rowstat_base": self._stat_span(a, head)[1],
                 "multiplier": node.multiplier,
                 "shift": node.shift,
+                "passes": node.softmax_passes if node.softmax_passes > 1 else 0,
             },
             reads=(source.span,),
             writes=(dest.span, self._stat_span(a, head)),

@@ -1,4 +1,4 @@
-"""Softmax's first sweep: running maximum and rescaled running sum of a row."""
+"""Softmax's sweeps before it writes: running maximum and rescaled running sum of a row."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
@@ -23,6 +23,9 @@ def total_bits(spec: AccelSpec) -> int:
 class SoftmaxStatistics(wiring.Component):
     """Follow the maximum of a row, and rescale its sum by a right shift whenever that grows.
 
+    Where a sweep before has found the maximum (`known`), the recorded one stands for the running
+    one, which thus never grows within a row: the sum is relative to the final maximum.
+
     One beat a cycle, beats of a row without gaps, no back-pressure. Cycles count from `largest`.
 
     Parameters
@@ -34,8 +37,9 @@ class SoftmaxStatistics(wiring.Component):
     largest : ``In(signed(wide_bits))``, cycle 0, the largest value of a beat.
     first : ``In(1)``, cycle 0, the beat begins a row. `first_sum` : the same with `powers`.
     powers : ``In``, cycle ``2 + POWER_LATENCY + tree_latency(spec)``, the beat's sum of powers.
-    recorded : ``In(signed(wide_bits))``, cycle 1, the row's maximum, taken where `second` is set.
-    second : ``In(1)``, cycle 1, second sweep.
+    recorded : ``In(signed(wide_bits))``, cycle 0, the row's maximum, if a sweep before found it.
+    known : ``In(1)``, cycle 0, take it for the running maximum.
+    second : ``In(1)``, cycle 1, sweep that writes: take it for the reference.
     maximum : ``Out(signed(wide_bits))``, cycle 1.
     reference : ``Out(signed(wide_bits + 1))``, cycle 2, what powers are relative to.
     total : ``Out``, cycle 1 after `powers`.
@@ -50,6 +54,7 @@ class SoftmaxStatistics(wiring.Component):
                 "first_sum": In(1),
                 "powers": In(power_bits(spec.data_bits) + log2(spec.lanes)),
                 "recorded": In(signed(spec.wide_bits)),
+                "known": In(1),
                 "second": In(1),
                 "maximum": Out(signed(spec.wide_bits)),
                 "reference": Out(signed(spec.wide_bits + 1)),
@@ -64,8 +69,10 @@ class SoftmaxStatistics(wiring.Component):
 
         # Cycle 1: running maximum.
         keep = ~self.first & (self.maximum > self.largest)
-        with m.If(~keep):
-            m.d.sync += self.maximum.eq(self.largest)
+        recorded = Signal(signed(spec.wide_bits))
+        m.d.sync += recorded.eq(self.recorded)
+        with m.If(~keep | self.known):
+            m.d.sync += self.maximum.eq(Mux(self.known, self.recorded, self.largest))
 
         # Cycle 2: round it up to a whole power, and see by how much that grew.
         ceiling = Signal(signed(whole_bits))
@@ -86,7 +93,7 @@ class SoftmaxStatistics(wiring.Component):
             self.reference.eq(
                 Mux(
                     self.second,
-                    self.recorded,
+                    recorded,
                     Cat(Const(0, SCORE_FRACTION_BITS), ceiling).as_signed(),
                 )
             ),

@@ -7,7 +7,8 @@
                   |                                                  |
                   +------------- RowMemory <-------------------------+
 
-The first sweep fills the memory of row statistics, the second reads it beside the values. Routing
+The first sweep fills the memory of row statistics, those after it read it beside the values.
+Softmax of several passes has a sweep in between that sums below the maxima kept there. Routing
 sweeps once for each expert of a token, each time as softmax's first sweep; a row's winner is kept
 in the memory, and the next sweep looks below it. When each thing happens is said in
 :mod:`moesaic.models.vector_timing`.
@@ -134,6 +135,7 @@ class Vector(wiring.Component):
         if spec.experts:
             ends_row = ends_row & (config.op != VectorOp.ROUTE)
         ends = _chain(m, ends_row, length, "ends")
+        known = _chain(m, sequence.known, length, "known")
 
         # Commands and reads; operands of the lanes.
         connect(m, flipped(self.command), sequence.command)
@@ -171,6 +173,7 @@ class Vector(wiring.Component):
             norm.epsilon.eq(config.epsilon),
             peak.first.eq(first[OPERAND_AT + trees]),
             peak.largest.eq(lanes.candidate),
+            peak.known.eq(known[OPERAND_AT + trees]),
             peak.second.eq(emits[maximum_at(spec)]),
             peak.first_sum.eq(first[power_at(spec) + trees]),
             peak.powers.eq(lanes.power),
@@ -186,10 +189,11 @@ class Vector(wiring.Component):
         ]
         if spec.experts:
             self._route(m, sequence=sequence, lanes=lanes)
-        self._remember(m, sequence=sequence, lanes=lanes, ends=ends)
+        self._remember(m, sequence=sequence, lanes=lanes, ends=ends, known=known)
 
         # Results.
-        statistic = ends[rowstat_at(spec)] & softmax
+        sums = known[rowstat_at(spec)] == config.passes[1]  # this sweep's are the row statistics
+        statistic = ends[rowstat_at(spec)] & softmax & sums
         m.d.comb += [
             write.config.eq(config),
             write.start.eq(sequence.start),
@@ -229,7 +233,13 @@ class Vector(wiring.Component):
         ]
 
     def _remember(
-        self, m: Module, *, sequence: VectorSequence, lanes: VectorLanes, ends: list[Value]
+        self,
+        m: Module,
+        *,
+        sequence: VectorSequence,
+        lanes: VectorLanes,
+        ends: list[Value],
+        known: list[Value],
     ) -> None:
         """Keep each row's maximum, mean and scale, or winner, until the next sweep needs it."""
         spec = self.spec
@@ -244,7 +254,7 @@ class Vector(wiring.Component):
         factors = Cat(mean, row_scale.scale, row_scale.z_shift)
         m.submodules.memory = memory = RowMemory(spec, entry_bits=len(factors))
         start = sequence.start
-        write = Mux(softmax, ends[softmax_at], ends[norm_at])
+        write = Mux(softmax, ends[softmax_at] & ~known[softmax_at], ends[norm_at])
         maximum = delay(m, peak.maximum, softmax_at - maximum_at(spec), "peak")
         kept = Mux(softmax, maximum, factors)
         if spec.experts:
@@ -275,7 +285,7 @@ class Vector(wiring.Component):
             lanes.scale.eq(scale),
             lanes.z_shift.eq(delay(m, z_shift, SQUARE_AT - OPERAND_AT, "z_shift")),
             peak.recorded.eq(
-                delay(m, entry[: spec.wide_bits], maximum_at(spec) - OPERAND_AT + 1, "recorded")
+                delay(m, entry[: spec.wide_bits], maximum_at(spec) - OPERAND_AT, "recorded")
             ),
         ]
 

@@ -1,6 +1,6 @@
 """Control of the vector unit: take a command, sweep its rows, issue the reads."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -17,9 +17,10 @@ from moesaic.models.vector_timing import second_sweep_wait
 class VectorSequence(wiring.Component):
     """Issue one beat a cycle, without bubbles inside a sweep.
 
-    The first read leaves ``SETUP`` cycles after the command's handshake. The second sweep begins
-    right after the first, but at least ``second_sweep_wait`` cycles after the first row's end; so
-    do all sweeps of ROUTE, none of which writes.
+    The first read leaves ``SETUP`` cycles after the command's handshake. A sweep after one that
+    does not write begins right after it, but at least ``second_sweep_wait`` cycles after its first
+    row's end. No sweep of ROUTE writes. Softmax of two or three passes sweeps twice before it
+    writes, and of three passes it writes twice, in sweeps that follow each other.
 
     Parameters
     ----------
@@ -33,7 +34,8 @@ class VectorSequence(wiring.Component):
     config : ``Out``, the command being executed.
     start : ``Out(1)``, two cycles after the handshake: `config` has been stable for one.
     read : ``Out(VECTOR_READ)``. With it, in the same cycle:
-    second, first, last : ``Out(1)``, the sweep that writes; first or last beat of a row.
+    second, first, last : ``Out(1)``, a sweep that writes; first or last beat of a row.
+    known : ``Out(1)``, a sweep whose rows' maxima are known from the one before.
     slice : ``Out``, slice of `lanes` values in the word.
     row : ``Out(16)``, rows before this one.
     present : ``Out(16)``, values of the row that are real, from this beat on.
@@ -54,6 +56,7 @@ class VectorSequence(wiring.Component):
                 "start": Out(1),
                 "read": Out(VECTOR_READ),
                 "second": Out(1),
+                "known": Out(1),
                 "first": Out(1),
                 "last": Out(1),
                 "slice": Out(max(1, log2(spec.wide_word // spec.lanes))),
@@ -97,6 +100,8 @@ class VectorSequence(wiring.Component):
     def _states(self, m: Module, walk: RowWalk) -> None:
         config = self.config
         softmax = config.op == VectorOp.SOFTMAX
+        passes = Mux(softmax, config.passes, 0)
+        known, again = Signal(), Signal()  # second sweep of sums, and of those that write
         waits = {
             op: second_sweep_wait(self.spec, op) for op in (VectorOp.SOFTMAX, VectorOp.LAYERNORM)
         }
@@ -108,6 +113,7 @@ class VectorSequence(wiring.Component):
         with m.If(wait != 0):
             m.d.sync += wait.eq(wait - 1)
         m.d.comb += self.busy.eq(1)
+        m.d.sync += self.known.eq(known)
 
         with m.FSM():
             with m.State("IDLE"):
@@ -119,6 +125,7 @@ class VectorSequence(wiring.Component):
                 m.next = "START"
             with m.State("START"):
                 m.d.comb += self.start.eq(1)
+                m.d.sync += [known.eq(0), again.eq(0)]
                 with m.If(config.op == VectorOp.SCALE):
                     m.next = "SECOND"
                 with m.Else():
@@ -133,22 +140,27 @@ class VectorSequence(wiring.Component):
                     with m.If(row_ends | (wait > 1)):
                         m.next = "WAIT"
                     with m.Else():
-                        self._next_sweep(m)
+                        self._next_sweep(m, passes, known)
                 if self.spec.experts:
                     self._count_sweeps(m, walk)
             with m.State("WAIT"):
                 with m.If(wait <= 1):
-                    self._next_sweep(m)
+                    self._next_sweep(m, passes, known)
             with m.State("SECOND"):
                 m.d.comb += walk.step.eq(1)
                 m.d.sync += self.second.eq(1)
                 with m.If(walk.final):
-                    m.next = "DRAIN"
+                    m.d.sync += again.eq(1)
+                    with m.If((passes != 3) | again):
+                        m.next = "DRAIN"
             with m.State("DRAIN"), m.If(self.done):
                 m.next = "IDLE"
 
-    def _next_sweep(self, m: Module) -> None:
+    def _next_sweep(self, m: Module, passes: Value, known: Signal) -> None:
         m.next = "SECOND"
+        with m.If(passes[1] & ~known):
+            m.d.sync += known.eq(1)
+            m.next = "FIRST"
         if self.spec.experts:
             with m.If(self.config.op == VectorOp.ROUTE):
                 m.next = "FIRST"

@@ -7,12 +7,14 @@ from amaranth.lib.wiring import In, Out
 from moesaic.hw.command_layout import command_layout
 from moesaic.hw.row_walk import RowWalk
 from moesaic.models.accel import AccelSpec
-from moesaic.models.commands import Buffer, Unit
+from moesaic.models.commands import Buffer, Unit, VectorOp
 from moesaic.models.pipeline import log2
 
 
 class VectorWrite(wiring.Component):
     """Show the place of each result, one a cycle, a cycle after `step`.
+
+    Softmax of three passes writes all its results twice.
 
     Parameters
     ----------
@@ -70,6 +72,8 @@ class VectorWrite(wiring.Component):
         ]
         offset = Signal(16)
         sub = Signal(8)
+        again = Signal()
+        twice = (config.op == VectorOp.SOFTMAX) & (config.passes == 3)
         with m.Switch(config.dest):
             for buffer, values in words.items():
                 slices_log2 = log2(values // spec.lanes)
@@ -84,8 +88,12 @@ class VectorWrite(wiring.Component):
             self.bank.eq(walk.bank),
             self.word.eq(walk.row_word + offset),
             self.sub.eq(sub),
-            self.done.eq(self.step & walk.final),
+            self.done.eq(self.step & walk.final & (again | ~twice)),
         ]
+        with m.If(self.start):
+            m.d.sync += again.eq(0)
+        with m.Elif(self.step & walk.final):
+            m.d.sync += again.eq(1)
 
         banks_log2 = log2(spec.tokens_per_beat)
         with m.If(self.start):

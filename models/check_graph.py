@@ -26,6 +26,7 @@ from moesaic.models.layernorm import MAX_VALID as NORM_CHANNELS
 from moesaic.models.requant import BIAS_BITS, MULTIPLIER_BITS, limits
 from moesaic.models.routing import MAX_EXPERTS, MAX_TOP
 from moesaic.models.softmax import MAX_VALID as SOFTMAX_TOKENS
+from moesaic.models.softmax import PASSES
 from moesaic.models.sparse import check_nm
 
 EPILOGUES = ("narrow", "wide", "add", "gelu", "weigh")
@@ -216,6 +217,8 @@ class _Check:
         if node.heads != x.heads:
             self.fail(f"heads must be {x.heads}, not {node.heads}")
         self.within("tokens", node.channels, 1, SOFTMAX_TOKENS)
+        if node.softmax_passes not in PASSES:
+            self.fail(f"softmax_passes must be 1, 2 or 3, not {node.softmax_passes!r}")
         self.ratio()
 
     def mix(self, node: Mix) -> None:

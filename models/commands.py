@@ -168,6 +168,7 @@ FIELDS: Mapping[Unit, tuple[Field, ...]] = {
         Field("top", 3, "ROUTE: experts of a token"),
         Field("reciprocal", 32, "LAYERNORM: fixed-point 1 / valid"),
         Field("epsilon", 40, "LAYERNORM: epsilon in the units of the variance sum"),
+        Field("passes", 2, "SOFTMAX: passes over the scores, as models.softmax; 0 is one pass"),
     ),
     Unit.END: (),
 }

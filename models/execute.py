@@ -165,6 +165,7 @@ class _Run:
             shift=node.shift,
             lanes=self.lanes,
             data_bits=self.graph.data_bits,
+            passes=node.softmax_passes,
         )
         self.values[node.name + MULTIPLIER] = multiplier
         self.values[node.name + SHIFT] = shift

@@ -106,13 +106,15 @@ class Softmax(Node):
     """Unnormalised narrow probabilities and, per row, what normalises them; (heads, T, T).
 
     `multiplier`, `shift` hold ``scale_v / scale_out`` of the Mix that follows, folded into the
-    row statistics (a multiplier and a shift per head and row).
+    row statistics (a multiplier and a shift per head and row). `softmax_passes` are the passes over
+    the scores that its statistics take, as :mod:`moesaic.models.softmax` has them.
     """
 
     x: str
     heads: int
     multiplier: int
     shift: int
+    softmax_passes: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from moesaic.models.check_graph import check_graph
 from moesaic.models.errors import InputError
 from moesaic.models.fold import fold
 from moesaic.models.gelu_forms import check_gelu
-from moesaic.models.graph import Graph
+from moesaic.models.graph import Graph, Softmax
 from moesaic.models.graph_macs import graph_macs
 from moesaic.models.input_matrix import check_images
 from moesaic.models.lowering import Lowering
@@ -18,6 +18,7 @@ from moesaic.models.network import Linear, Network
 from moesaic.models.network_shapes import value_shapes
 from moesaic.models.ranges import METHODS
 from moesaic.models.scales import find_scales
+from moesaic.models.softmax import PASSES
 from moesaic.models.sparse import check_nm, is_nm
 
 
@@ -29,21 +30,25 @@ def quantise(
     nm: NM | None = None,
     method: str = "mse",
     gelu: str = "table",
+    softmax_passes: int = 1,
 ) -> Graph:
     """Return the integer network of `network`.
 
     Weights are symmetric per output channel, narrow activations symmetric per tensor, clipped by
     `method` (``mse`` or ``percentile``) where they have 8 bits; each residual stream has one wide
     scale. Linear layers that say N:M must be N:M; with `nm`, those that do not say and are `nm` are
-    taken for pruned. `gelu` is the form of GELU, a name of :mod:`moesaic.models.gelu_forms`.
-    `calibration_images` is (images, channels, height, width), or (images, tokens, channels).
-    InputError for anything that cannot be quantised.
+    taken for pruned. `gelu` is the form of GELU, a name of :mod:`moesaic.models.gelu_forms`;
+    `softmax_passes` (1, 2 or 3) is that of every softmax. `calibration_images` is (images,
+    channels, height, width), or (images, tokens, channels). InputError for anything that cannot be
+    quantised.
     """
     if data_bits not in (8, 16):
         raise InputError(f"data_bits must be 8 or 16, not {data_bits!r}")
     if method not in METHODS:
         raise InputError(f"method must be one of {', '.join(METHODS)}, not {method!r}")
     check_gelu(gelu)
+    if softmax_passes not in PASSES:
+        raise InputError(f"softmax_passes must be 1, 2 or 3, not {softmax_passes!r}")
     value_shapes(network)
     images = check_images(network, calibration_images)
     network = fold(_mark(network, nm))
@@ -64,7 +69,11 @@ def quantise(
         method=method,
     )
     lowering = Lowering(network, shapes, scales, data_bits=data_bits, wide_bits=graph.wide_bits)
-    graph = replace(graph, nodes=lowering.run())
+    nodes = (
+        replace(node, softmax_passes=softmax_passes) if isinstance(node, Softmax) else node
+        for node in lowering.run()
+    )
+    graph = replace(graph, nodes=tuple(nodes))
     graph = replace(graph, macs=graph_macs(graph).dense)
     check_graph(graph)
     return graph

@@ -88,7 +88,7 @@ def second_sweep_wait(spec: AccelSpec, op: VectorOp) -> int:
     """Return the fewest cycles between the first row's last beat and the next sweep's first.
 
     The row's statistics must have been written, and softmax's last row statistics must not come
-    after the command's last write.
+    after the command's last write. It is the same after each sweep that does not write.
     """
     wait = statistics_at(spec, op) - 1
     if op == VectorOp.SOFTMAX:
@@ -96,8 +96,23 @@ def second_sweep_wait(spec: AccelSpec, op: VectorOp) -> int:
     return wait
 
 
+def sweeps(op: VectorOp, top: int = 0, passes: int = 1) -> tuple[int, int]:
+    """Return a command's sweeps that write nothing, and those that write, which come after.
+
+    The last sweep of ROUTE counts as one that writes: its last winner ends the command.
+    """
+    match op:
+        case VectorOp.SCALE:
+            return 0, 1
+        case VectorOp.ROUTE:
+            return top - 1, 1
+        case VectorOp.SOFTMAX:
+            return (2 if passes > 1 else 1), (2 if passes > 2 else 1)
+    return 1, 1
+
+
 def vector_cycles(
-    spec: AccelSpec, op: VectorOp, tokens: int, beats: int, top: int = 0
+    spec: AccelSpec, op: VectorOp, tokens: int, beats: int, top: int = 0, passes: int = 1
 ) -> tuple[int, int]:
     """Return the cycles from a command's handshake to the next possible one, and to ``done``.
 
@@ -109,10 +124,12 @@ def vector_cycles(
         Rows, and beats of `lanes` values in each.
     top : int
         ROUTE: sweeps over the rows, one for each expert of a token.
+    passes : int
+        SOFTMAX: passes over the scores, as :mod:`moesaic.models.softmax` has them; 0 is one.
     """
     sweep = tokens * beats
-    sweeps = {VectorOp.SCALE: 1, VectorOp.ROUTE: top}.get(op, 2)
-    period = max(sweep, beats + second_sweep_wait(spec, op)) if sweeps > 1 else 0
+    period = max(sweep, beats + second_sweep_wait(spec, op))
+    silent, writing = sweeps(op, top, passes)
     result = gate_score_at(spec) if op == VectorOp.ROUTE else WRITE_AT
-    done = SETUP + (sweeps - 1) * period + sweep - 1 + result
+    done = SETUP + silent * period + writing * sweep - 1 + result
     return done + 1, done

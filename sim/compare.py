@@ -1,16 +1,19 @@
 """Compares a run with the models: every tensor to the bit, every command to the cycle."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from moesaic.dataflow.cycles import Timing
 from moesaic.dataflow.packing import pack_tokens
 from moesaic.dataflow.program import Program
-from moesaic.models.commands import UNITS, Buffer, Unit, VectorOp
+from moesaic.models.accel import AccelSpec
+from moesaic.models.commands import UNITS, Buffer, Command, Unit, VectorOp
 from moesaic.models.execute import MULTIPLIER, SHIFT
 from moesaic.models.geometry import narrow_word
 from moesaic.models.graph import Constant, Ints, Softmax
+from moesaic.models.vector_timing import sweeps
 from moesaic.sim.compare_array import Tokens, compare_array
-from moesaic.sim.comparison import WIDE, Comparison, nothing_more, of_images
+from moesaic.sim.comparison import WIDE, Comparison, LayerCheck, nothing_more, of_images
 from moesaic.sim.system import RunLog
 
 
@@ -60,30 +63,14 @@ def _compare_vector(
         if command["op"] == VectorOp.ROUTE:
             continue
         tokens, beats = command["tokens"], command["beats"]
-        records = log.vector[at : at + tokens * beats]
-        at += tokens * beats
+        _, times = sweeps(VectorOp(command["op"]), passes=command.get("passes", 0))
+        size = times * tokens * beats
+        records = log.vector[at : at + size]
+        at += size
         check = out.layer(name)
-        if len(records) != tokens * beats:
-            check.add(np.array([len(records)]), np.array([tokens * beats]), "number of results")
+        if len(records) != size:
+            check.add(np.array([len(records)]), np.array([size]), "number of results")
             continue
-        dest = Buffer(command["dest"])
-        word = narrow_word(spec, dest)
-        place = command.get("dest_token", 0) + np.arange(tokens)[:, None]
-        position = command.get("dest_position", 0) + spec.lanes * np.arange(beats)[None, :]
-        words = (
-            command["dest_base"]
-            + place // spec.tokens_per_beat * command["dest_pitch"]
-            + position // word
-        )
-        got = records.reshape(tokens, beats)
-        check.add(got["buffer"].astype(np.int64), np.full_like(words, dest), "destination")
-        check.add(got["word"].astype(np.int64), words, "address")
-        banks = np.broadcast_to(place % spec.tokens_per_beat, words.shape)
-        check.add(got["bank"].astype(np.int64), banks, "bank")
-        slices = np.broadcast_to(position % word // spec.lanes, words.shape)
-        check.add(got["sub"].astype(np.int64), slices, "slice")
-        values = got["wide" if dest in WIDE else "narrow"].astype(np.int64)
-        matrix = values.reshape(tokens, beats * spec.lanes)
         node = program.graph[name]
         expected = tensors[image][name]
         where = f"part {part} of image {image}"
@@ -93,25 +80,54 @@ def _compare_vector(
             if len(stats) != tokens:
                 check.add(np.array([len(stats)]), np.array([tokens]), "number of row statistics")
                 continue
-            rows = command["rowstat_base"] + place[:, 0] // spec.tokens_per_beat
+            place = command.get("dest_token", 0) + np.arange(tokens)
+            rows = command["rowstat_base"] + place // spec.tokens_per_beat
             check.add(stats["row"].astype(np.int64), rows, f"row of statistics {where}")
             check.add(
                 stats["bank"].astype(np.int64),
-                place[:, 0] % spec.tokens_per_beat,
+                place % spec.tokens_per_beat,
                 f"bank of statistics {where}",
             )
             for field_name, suffix in (("multiplier", MULTIPLIER), ("shift", SHIFT)):
                 model = tensors[image][name + suffix][part]
                 check.add(stats[field_name].astype(np.int64), model, f"{field_name} {where}")
             expected = expected[part]
-        check.add(matrix[:, : expected.shape[1]], expected, where)
-        check.add(
-            matrix[:, expected.shape[1] :],
-            np.zeros_like(matrix[:, expected.shape[1] :]),
-            f"padding {where}",
-        )
+        for got in records.reshape(times, tokens, beats):
+            _compare_sweep(spec, command, got, expected, check, where)
     nothing_more(log.vector[at:], program, out)
     nothing_more(log.rowstat[stat_at:], program, out)
+
+
+def _compare_sweep(
+    spec: AccelSpec,
+    command: Command,
+    got: NDArray[np.void],
+    expected: Ints,
+    check: LayerCheck,
+    where: str,
+) -> None:
+    """Compare places and values that one sweep of a vector command wrote."""
+    tokens, beats = got.shape
+    dest = Buffer(command["dest"])
+    word = narrow_word(spec, dest)
+    place = command.get("dest_token", 0) + np.arange(tokens)[:, None]
+    position = command.get("dest_position", 0) + spec.lanes * np.arange(beats)[None, :]
+    words = (
+        command["dest_base"]
+        + place // spec.tokens_per_beat * command["dest_pitch"]
+        + position // word
+    )
+    check.add(got["buffer"].astype(np.int64), np.full_like(words, dest), "destination")
+    check.add(got["word"].astype(np.int64), words, "address")
+    banks = np.broadcast_to(place % spec.tokens_per_beat, words.shape)
+    check.add(got["bank"].astype(np.int64), banks, "bank")
+    slices = np.broadcast_to(position % word // spec.lanes, words.shape)
+    check.add(got["sub"].astype(np.int64), slices, "slice")
+    values = got["wide" if dest in WIDE else "narrow"].astype(np.int64)
+    matrix = values.reshape(tokens, beats * spec.lanes)
+    valid = expected.shape[1]
+    check.add(matrix[:, :valid], expected, where)
+    check.add(matrix[:, valid:], np.zeros_like(matrix[:, valid:]), f"padding {where}")
 
 
 def _compare_routes(program: Program, log: RunLog, known: Tokens, out: Comparison) -> None:

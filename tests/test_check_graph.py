@@ -45,6 +45,7 @@ FAULTS: dict[str, tuple[Callable[[Graph], Graph], str]] = {
     "narrow-norm": (change("norm", x="block0.q"), "norm: block0.q must be wide"),
     "scores": (change("head", x="block0.attn.scores"), "head: cannot read Scores"),
     "softmax": (change("block0.attn.softmax", x="block0.q"), "must read Scores, not Product"),
+    "passes": (change("block0.attn.softmax", softmax_passes=4), "must be 1, 2 or 3, not 4"),
     "mix": (change("block0.attn", p="block0.q"), "must read Softmax, not Product"),
     "shape": (change("head", tokens=2), r"head: shape must be \(1, 5\), not \(2, 5\)"),
     "weight": (change("head", weight=np.zeros((3, 5), int)), r"weight must have shape \(12, 5\)"),

@@ -164,8 +164,9 @@ def test_bad_networks_are_refused(name: str, fields: dict[str, Any], message: st
         (np.zeros((2, 1, 6, 6)), {"data_bits": 4}, "data_bits must be 8 or 16, not 4"),
         (np.zeros((2, 1, 6, 6)), {"method": "best"}, "method must be one of mse, percentile"),
         (np.zeros((2, 1, 6, 6)), {"gelu": "tanh"}, "gelu must be one of table, polynomial, not"),
+        (np.zeros((2, 1, 6, 6)), {"softmax_passes": 0}, "softmax_passes must be 1, 2 or 3, not 0"),
     ],
-    ids=["infinity", "shape", "none", "text", "bits", "method", "gelu"],
+    ids=["infinity", "shape", "none", "text", "bits", "method", "gelu", "passes"],
 )
 def test_bad_calibration_is_refused(images: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):

@@ -77,6 +77,49 @@ def test_sum_follows_its_definition() -> None:
         assert abs(float(acc / (127 * 65536 * exact)) - 1) < 2.0**-14
 
 
+def test_sum_of_several_passes_follows_its_definition() -> None:
+    """All powers below the row's maximum rounded up, in Python's integers, whatever the beats."""
+    x = np.sort(scores(8, 4.0, (20, 24), seed=3), axis=1)
+    table = mantissas(8).tolist()
+    for lanes, passes in ((4, 2), (16, 2), (4, 3)):
+        sums = row_sums(x, lanes=lanes, data_bits=8, passes=passes)
+        for row, maximum, total in zip(x.tolist(), sums.maximum, sums.total, strict=True):
+            top = -(-max(row) // 256)
+            assert (maximum, total) == (
+                max(row),
+                sum((table[v % 256] << 8) >> (top - v // 256) for v in row),
+            )
+
+
+@pytest.mark.parametrize("spread", [2.0, 8.0])
+@pytest.mark.parametrize("data_bits", [8, 16])
+def test_passes_agree_but_for_last_bits(data_bits: int, spread: float) -> None:
+    """Probabilities are the same; cut one by one, 1000 powers lose at most 1000 units of a sum."""
+    x = np.sort(scores(data_bits, spread, (200, 1000), seed=5), axis=1)
+    one, two, three = (
+        softmax(
+            x,
+            valid=1000,
+            multiplier=40000,
+            shift=20,
+            lanes=8,
+            data_bits=data_bits,
+            passes=passes,
+        )
+        for passes in (1, 2, 3)
+    )
+    for a, b, c in zip(one, two, three, strict=True):
+        np.testing.assert_array_equal(b, c)
+        if a.shape == x.shape:
+            np.testing.assert_array_equal(a, b)
+    ratios = [out[1] * 2.0 ** -out[2].astype(float) for out in (one, two)]
+    error = ratios[1] / ratios[0] - 1
+    unit = 1000 / (limits(data_bits)[1] << 15)  # a sum is at least half a power of zero
+    assert np.abs(error).max() <= unit + 2.0**-15
+    different = np.count_nonzero(error)
+    assert 5 <= different < 200 if data_bits == 8 else different <= 2
+
+
 def test_order_of_beats_is_part_of_the_numerics() -> None:
     x = np.sort(scores(8, 6.0, (50, 256), seed=4), axis=1)
     totals = [row_sums(x, lanes=lanes, data_bits=8).total for lanes in (4, 64)]
@@ -129,4 +172,17 @@ def test_bad_length_is_refused() -> None:
             shift=0,
             lanes=4,
             data_bits=8,
+        )
+
+
+def test_bad_passes_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"passes must be 1, 2 or 3, not 4"):
+        softmax(
+            np.zeros((1, 8), dtype=np.int64),
+            valid=8,
+            multiplier=1,
+            shift=0,
+            lanes=4,
+            data_bits=8,
+            passes=4,
         )

@@ -56,6 +56,7 @@ class Case:
     dest_slice: int = 0
     dest: Buffer = Buffer.VEC
     epsilon: int = 1000
+    passes: int = 0
 
 
 def command(spec: AccelSpec, case: Case, rng: np.random.Generator) -> dict[str, int]:
@@ -90,6 +91,7 @@ def command(spec: AccelSpec, case: Case, rng: np.random.Generator) -> dict[str, 
         "shift": shift,
         "reciprocal": reciprocal_field(valid) if norm else 0,
         "epsilon": case.epsilon,
+        "passes": case.passes,
     }
 
 
@@ -144,6 +146,7 @@ def expected(
             shift=fields["shift"],
             lanes=lanes,
             data_bits=spec.data_bits,
+            passes=max(1, fields["passes"]),
         )
         for i in range(fields["tokens"]):
             row, bank = divmod(fields["dest_token"] + i, banks)
@@ -178,7 +181,8 @@ def expected(
             word, place = divmod(fields["dest_position"] + first, values[dest])
             address = fields["dest_base"] + row * fields["dest_pitch"] + word
             writes.append(((dest, bank, address, place // lanes), y[i, first : first + lanes]))
-    return writes, statistics
+    twice = fields["op"] == VectorOp.SOFTMAX and fields["passes"] == 3
+    return writes * (2 if twice else 1), statistics
 
 
 def check(
@@ -217,12 +221,14 @@ def check(
 def check_cycles(spec: AccelSpec, fields: dict[str, int], log: VectorLog, *, first: int) -> int:
     """Compare a command's cycles with the model's; return when the next may begin."""
     tokens, beats = fields["tokens"], fields["beats"]
-    ready, done = vector_cycles(spec, VectorOp(fields["op"]), tokens, beats)
+    ready, done = vector_cycles(
+        spec, VectorOp(fields["op"]), tokens, beats, passes=fields["passes"]
+    )
     assert log.waited == first
     assert log.reads[0] == SETUP
     assert np.diff(log.reads[: tokens * beats]).tolist() == [1] * (tokens * beats - 1)
     assert log.done == [done]
-    last = np.arange(done - tokens * beats + 1, done + 1)
+    last = np.arange(done - len(log.writes) + 1, done + 1)
     assert [write[0] for write in log.writes] == last.tolist()
     assert all(statistic[0] <= done for statistic in log.statistics)
     return ready
@@ -231,6 +237,8 @@ def check_cycles(spec: AccelSpec, fields: dict[str, int], log: VectorLog, *, fir
 OPS = [VectorOp.LAYERNORM, VectorOp.SOFTMAX, VectorOp.SCALE]  # test_route.py has the other
 ANY_OP = pytest.mark.parametrize("op", OPS, ids=lambda op: op.name.lower())
 ANY_SPEC = pytest.mark.parametrize("spec", SPECS, ids=name)
+ANY_PASSES = pytest.mark.parametrize("passes", [2, 3])
+PASSES_SPECS = [*SPECS, make_spec(8, 16, 16, 1)]
 
 SHAPES = [(1, 1, 0), (1, 5, 1), (2, 2, 3), (5, 1, 2), (8, 3, 0), (3, 3, 5)]
 
@@ -291,6 +299,67 @@ def test_rising_scores(spec: AccelSpec) -> None:
     pads = memory(spec, 4.0, 6)
     pads.score.reshape(spec.tokens_per_beat, -1, PITCH * spec.wide_word).sort(axis=2)
     check(spec, [case] * 2, pads)
+
+
+@ANY_PASSES
+@pytest.mark.parametrize("spec", PASSES_SPECS, ids=name)
+def test_several_passes(spec: AccelSpec, passes: int) -> None:
+    """Rows of all shapes, whose maxima rise from beat to beat, alone and behind each other."""
+    cases = [
+        Case(op=VectorOp.SOFTMAX, tokens=t, beats=b, missing=missing, passes=passes)
+        for t, b, missing in SHAPES
+    ]
+    pads = memory(spec, 4.0, 8)
+    pads.score.reshape(spec.tokens_per_beat, -1, PITCH * spec.wide_word).sort(axis=2)
+    check(spec, cases, pads)
+
+
+@ANY_SPEC
+def test_several_passes_between_other_commands(spec: AccelSpec) -> None:
+    """The field means nothing to them, and nothing is left of a softmax to the one behind it."""
+    rng = np.random.default_rng(9)
+    cases = [
+        Case(
+            op=op,
+            tokens=int(rng.integers(1, 7)),
+            beats=int(rng.integers(1, 5)),
+            missing=int(rng.integers(spec.lanes)),
+            token=int(rng.integers(4)),
+            dest_token=int(rng.integers(4)),
+            slice=int(rng.integers(3)),
+            passes=passes,
+        )
+        for op, passes in [
+            *((op, 3) for op in OPS),
+            *((VectorOp.SOFTMAX, passes) for passes in (2, 1, 3, 0)),
+            (VectorOp.LAYERNORM, 2),
+        ]
+    ]
+    check(spec, cases, memory(spec, 2.0, 9))
+    check(spec, cases[::-1], memory(spec, 30.0, 10), seed=10, gap=150)
+
+
+@pytest.mark.parametrize("spec", [SPECS[0], SPECS[2]], ids=name)
+def test_passes_differ_in_row_statistics_only(spec: AccelSpec) -> None:
+    """Far below a maximum that comes last: cut one by one, or summed first and then shifted."""
+    beats = 384 // spec.lanes
+    pads = memory(spec, 1.0, 11)
+    rng = np.random.default_rng(11)
+    pads.score[:] = rng.integers(-14 << SCORE_FRACTION_BITS, -13 << SCORE_FRACTION_BITS)
+    end = PITCH * spec.wide_word + beats * spec.lanes
+    pads.score.reshape(spec.tokens_per_beat, -1)[:, end - 1] = 0
+    cases = [
+        Case(op=VectorOp.SOFTMAX, tokens=1, beats=beats, missing=0, passes=passes)
+        for passes in (1, 2, 3)
+    ]
+    shared = command(spec, cases[0], rng)
+    commands = [shared | {"passes": case.passes} for case in cases]
+    one, two, three = (
+        [s[1:] for s in log.statistics] for log in run_vector(spec, pads, commands, [0] * 3)
+    )
+    assert [one, two, three] == [expected(spec, pads, fields)[1] for fields in commands]
+    assert one != two == three
+    check(spec, cases, pads)
 
 
 def test_rows_that_differ_in_cut_bits_only() -> None:
