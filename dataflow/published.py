@@ -94,10 +94,13 @@ def _queues_by_layer(
     machine: PublishedMachine, queues: Sequence[int] | Sequence[Sequence[int]] | None
 ) -> list[list[int]]:
     """Return the queues of each layer with experts, checked."""
-    layers: list[list[int]] = []
-    rows = list(even_queues(machine) if queues is None else queues)
-    shared = [row for row in rows if isinstance(row, int)]
-    own = [list(row) for row in rows if not isinstance(row, int)]
+    shared: list[int] = even_queues(machine) if queues is None else []
+    own: list[list[int]] = []
+    for row in queues or ():
+        if isinstance(row, int):
+            shared.append(row)
+        else:
+            own.append(list(row))
     layers = own if own and not shared else [shared] * machine.expert_layers
     if len(layers) != machine.expert_layers:
         raise InputError(f"queues must be of {machine.expert_layers} layers, not {len(layers)}")

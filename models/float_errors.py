@@ -37,12 +37,12 @@ def float_errors(
             noise[node.name] = noise.get(node.name, 0.0) + float(np.sum(error**2))
             largest[node.name] = max(largest.get(node.name, 0.0), float(np.abs(error).max()))
     return {
-        name: {"max_abs": largest[name], "sqnr_db": _decibels(signal[name], noise[name])}
+        name: {"max_abs": largest[name], "sqnr_db": decibels(signal[name], noise[name])}
         for name in largest
     }
 
 
-def _decibels(signal: float, noise: float) -> float:
+def decibels(signal: float, noise: float) -> float:
     """Return the ratio of two powers in decibels."""
     if noise <= 0:
         return LARGEST_DB

@@ -1,0 +1,402 @@
+"""models.published_formats against the rules of the publication in Python's exact fractions."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from decimal import Decimal, localcontext
+from fractions import Fraction
+from itertools import starmap
+from math import floor, isqrt
+from operator import mul
+from typing import Any
+
+import numpy as np
+import pytest
+
+from moesaic.models import gelu as our_gelu
+from moesaic.models.errors import InputError
+from moesaic.models.float_run import cut_patches, run_float
+from moesaic.models.float_run import gelu as float_gelu
+from moesaic.models.format_table import DATA_BITS, FORMATS, sqnr_table
+from moesaic.models.network import Embed, Experts, Gate, Linear, MeanPool, Network, Norm
+from moesaic.models.published_fixed import (
+    ATTENTION_BIAS,
+    BIAS,
+    FEATURE,
+    LINEAR_WEIGHT,
+    ONE,
+    PATCH_WEIGHT,
+    Fixed,
+    divide,
+    exponential,
+    gelu,
+    gelu_table,
+    root,
+    softmax_statistics,
+    wrap,
+    wrapped,
+)
+from moesaic.models.published_formats import run_published
+from moesaic.models.sample_networks import FORMS, sample_images, sample_network
+from moesaic.models.segments import ONE as POINT_ONE
+from moesaic.models.segments import to_fraction_bits
+from moesaic.reports.formats import main
+
+Row = list[Fraction]
+Rows = list[Row]
+UNIT = Fraction(1, 1 << 22)
+
+
+# The oracle: one number at a time, nothing shared with the model.
+
+
+def feature(x: Fraction) -> Fraction:
+    """Round down to 22 bits behind the point, keep 32 bits."""
+    code = floor(x * 2**22) % 2**32
+    return Fraction(code - 2**32 if code >= 2**31 else code, 2**22)
+
+
+def parameter(x: float, integer_bits: int) -> Fraction:
+    """Round down to 16 bits, saturate."""
+    scale = 2 ** (16 - integer_bits)
+    return Fraction(max(-(2**15), min(2**15 - 1, floor(Fraction(float(x)) * scale))), scale)
+
+
+def power(x: Fraction) -> Fraction:
+    with localcontext() as context:
+        context.prec = 60
+        return Fraction((Decimal(x.numerator) / Decimal(x.denominator)).exp())
+
+
+def dot(a: Iterable[Fraction], b: Iterable[Fraction], start: Fraction = Fraction(0)) -> Fraction:
+    """Add products one by one, each sum a feature."""
+    for product in starmap(mul, zip(a, b, strict=True)):
+        start = feature(start + product)
+    return start
+
+
+def linear(rows: Rows, weight: Any, bias: Any, weight_bits: int, bias_bits: int) -> Rows:
+    columns = [[parameter(w, weight_bits) for w in column] for column in weight.T]
+    first = [parameter(b, bias_bits) for b in bias]
+    return [[dot(row, c, b) for c, b in zip(columns, first, strict=True)] for row in rows]
+
+
+def norm(rows: Rows, layer: Norm) -> Rows:
+    n, out = len(rows[0]), []
+    for row in rows:
+        terms = [feature(x * feature(Fraction(1, n))) for x in row]
+        mean = feature(sum(terms, Fraction(0)))
+        square = dot(row, terms)
+        variance = feature(square - feature(mean * mean) + feature(Fraction(layer.epsilon)))
+        variance = max(variance, UNIT)  # it is zero or less only if something wrapped
+        deviation = Fraction(isqrt(floor(variance * 2**44)), 2**22)
+        inverse = feature(1 / deviation)
+        line = []
+        for x, gain, offset in zip(row, layer.gain, layer.offset, strict=True):
+            y = feature(feature(x - mean) * inverse)
+            line.append(feature(feature(y * parameter(gain, 5)) + parameter(offset, 5)))
+        out.append(line)
+    return out
+
+
+def statistics(scores: Row) -> tuple[Fraction, Fraction]:
+    """Sum and bias as the publication keeps them, from -512 and 0."""
+    total, bias = Fraction(0), Fraction(-512)
+    for x in scores:
+        if x > bias:
+            # the first argument may wrap; it is multiplied by zero
+            shrink = feature(power(bias - x)) if total else Fraction(0)
+            total, bias = feature(feature(total * shrink) + 1), x
+        else:
+            total = feature(total + feature(power(x - bias)))
+    return total, bias
+
+
+def attention(q: Rows, k: Rows, v: Rows, heads: int, scale: float) -> Rows:
+    size = len(q[0]) // heads
+    out: Rows = [[] for _ in q]
+    for head in range(heads):
+        part = slice(head * size, (head + 1) * size)
+        for place, query in enumerate(q):
+            scores = []
+            for key in k:
+                score = Fraction(0)
+                for first in range(part.start, part.stop, 8):
+                    block = slice(first, min(first + 8, part.stop))
+                    partial = dot(query[block], key[block])
+                    score = feature(score + feature(partial * feature(Fraction(scale))))
+                scores.append(score)
+            slot = place % 4
+            total, bias = statistics(scores[slot:] + scores[:slot])
+            inverse = feature(1 / total)
+            weights = [feature(feature(power(s - bias)) * inverse) for s in scores]
+            out[place] += [
+                dot(weights, [row[c] for row in v]) for c in range(part.start, part.stop)
+            ]
+    return out
+
+
+def gelu_of(x: Fraction) -> Fraction:
+    magnitude = abs(x)
+    relu = max(x, Fraction(0))
+    if magnitude >= Fraction(11, 2):
+        return relu
+    place = floor(magnitude * 32)
+    left, right = (Fraction(int(gelu_table()[i]), 2**22) for i in (place, place + 1))
+    return relu - feature(left + (magnitude * 32 - place) * (right - left))
+
+
+def gate(rows: Rows, layer: Gate) -> Rows:
+    out = []
+    for logits in linear(rows, layer.weight, 0 * layer.weight[0], 2, 5):
+        total, bias = statistics(logits)
+        best = sorted(range(len(logits)), key=lambda e: (-logits[e], e))[: layer.top]
+        out.append(
+            [
+                feature(feature(power(x - bias)) / total) if e in best else Fraction(0)
+                for e, x in enumerate(logits)
+            ]
+        )
+    return out
+
+
+def experts(rows: Rows, scores: Rows, layer: Experts) -> Rows:
+    out = []
+    for row, score in zip(rows, scores, strict=True):
+        total = [Fraction(0)] * len(layer.bias[0])
+        for e, weight in enumerate(score):
+            if weight:
+                (hidden,) = linear([row], layer.hidden_weight[e], layer.hidden_bias[e], 2, 5)
+                active = [gelu_of(x) for x in hidden]
+                (y,) = linear([active], layer.weight[e], layer.bias[e], 2, 5)
+                total = [feature(t + feature(weight * x)) for t, x in zip(total, y, strict=True)]
+        out.append(total)
+    return out
+
+
+def oracle(network: Network, image: Any, until: str = "") -> dict[str, Rows]:
+    """Run the form `experts` of the sample networks, up to the layer `until`."""
+    values: dict[str, Rows] = {}
+    for layer in network.layers:
+        name, x = layer.name, values.get(getattr(layer, "x", ""), [])
+        match layer:
+            case Linear():
+                around = any(name.endswith(part) for part in (".q", ".k", ".v", ".proj"))
+                bits = (0 if layer.x == "image" else 2, 7 if around else 5)
+                values[name] = linear(x, layer.weight, layer.bias, *bits)
+            case Embed():
+                table = [[feature(Fraction(float(t))) for t in row] for row in layer.table]
+                rows = zip(x, table, strict=False)
+                added = [[feature(a + b) for a, b in zip(*r, strict=True)] for r in rows]
+                values[name] = added + table[len(x) :]
+            case Norm():
+                values[name] = norm(x, layer)
+            case Gate():
+                values[name] = gate(x, layer)
+            case Experts():
+                values[name] = experts(x, values[layer.gate], layer)
+            case _ if name == "image":
+                rows = cut_patches(image[None], layer.patch)[0]  # type: ignore[attr-defined]
+                values[name] = [[feature(Fraction(float(p))) for p in row] for row in rows]
+            case _ if hasattr(layer, "heads"):
+                q, k, v = (values[part] for part in (layer.q, layer.k, layer.v))  # type: ignore[attr-defined]
+                values[name] = attention(q, k, v, layer.heads, layer.scale)
+            case _ if hasattr(layer, "residual"):
+                pairs = zip(x, values[layer.residual], strict=True)
+                values[name] = [[feature(a + b) for a, b in zip(*p, strict=True)] for p in pairs]
+        if name == until:
+            break
+    return values
+
+
+def small_network(**options: int) -> Network:
+    """Return experts with two blocks of eight channels in each head, and six tokens."""
+    sizes = {"tokens": 6, "dim": 32, "heads": 2, "mlp": 12} | options
+    return sample_network("experts", **sizes)
+
+
+@pytest.mark.parametrize("top", [1, 2])
+def test_every_layer_equals_the_oracle(top: int) -> None:
+    network = small_network(top=top)
+    images = sample_images(network, 3 - top)
+    run = run_published(network, images)
+    for place, image in enumerate(images):
+        values = oracle(network, image)
+        assert values.keys() == run.codes.keys()
+        for name, rows in values.items():
+            want = [[int(x / UNIT) for x in row] for row in rows]
+            assert run.codes[name][place].tolist() == want, name
+
+
+def test_wrapped_results_equal_the_oracle() -> None:
+    """Weights near the limit and a large stream leave the range of features."""
+    network = small_network(tokens=4)
+    layers = tuple(
+        replace(layer, weight=(12 * layer.weight).astype(np.float32))
+        if isinstance(layer, Linear) and layer.name.endswith((".q", ".k", ".fc2", "head"))
+        else replace(layer, table=200 * layer.table)
+        if isinstance(layer, Embed)
+        else replace(layer, gain=16 * layer.gain)
+        if isinstance(layer, Norm)
+        else layer
+        for layer in network.layers
+    )
+    network = replace(network, layers=layers)
+    images = sample_images(network, 1)
+    run = run_published(network, images)
+    values = oracle(network, images[0], until="block0.v")
+    assert sum(run.wraps.values()) > 20
+    assert sum(run.saturations.values()) > 100
+    for name in ("embed", "block0.norm1", "block0.q", "block0.v"):
+        want = [[int(x / UNIT) for x in row] for row in values[name]]
+        assert run.codes[name][0].tolist() == want, name
+
+
+def test_formats() -> None:
+    """Widths and ranges of the publication: least step and largest magnitude of each."""
+    assert (FEATURE.fraction_bits, FEATURE.bits) == (22, 32)
+    for fixed, step, largest in (
+        (LINEAR_WEIGHT, 2.0**-14, 2),
+        (PATCH_WEIGHT, 2.0**-16, 0.5),
+        (ATTENTION_BIAS, 2.0**-9, 64),
+        (BIAS, 2.0**-11, 16),
+    ):
+        values = np.array(
+            [-largest, largest - step, largest, -largest - step, 1.5 * step, -step / 4]
+        )
+        codes, outside = fixed.encode(values)
+        assert (codes * step).tolist() == [
+            -largest,
+            largest - step,
+            largest - step,
+            -largest,
+            step,
+            -step,
+        ]
+        assert outside == 2
+    assert Fixed(bits=8, integer_bits=8).encode(np.array([0.6, 2.5, -0.4]), nearest=True)[
+        0
+    ].tolist() == [1, 2, 0]
+
+
+def test_wrap() -> None:
+    x = np.array([0, 2**31 - 1, 2**31, -(2**31), -(2**31) - 1, 3 * 2**32 + 5])
+    assert wrap(x).tolist() == [0, 2**31 - 1, -(2**31), -(2**31), 2**31 - 1, 5]
+    assert wrapped(x) == 3
+
+
+def test_functions_round_down() -> None:
+    rng = np.random.default_rng(0)
+    small = np.concatenate([[0, -1, -ONE, -(2**31)], -rng.integers(0, 20 * ONE, 300)])
+    for x, y in zip(small.tolist(), exponential(small).tolist(), strict=True):
+        assert y == floor(power(x * UNIT) / UNIT)
+    assert exponential(np.array([600 * ONE])).tolist() == [2**31 - 1]
+    large = np.concatenate([[1, 2, 3, 4, 2**31 - 1], rng.integers(1, 2**31, 300)])
+    for x, y, z in zip(
+        large.tolist(), root(large).tolist(), divide(ONE, large).tolist(), strict=True
+    ):
+        assert y == isqrt(x << 22)
+        assert z == floor(Fraction(ONE * ONE, x))
+
+
+def test_gelu_table_is_that_of_its_definition() -> None:
+    """By another road: the series of 96 bits behind the point from which our own table is made."""
+    table = gelu_table()
+    assert len(table) == 177
+    for i, entry in enumerate(table.tolist()):
+        assert entry == to_fraction_bits(our_gelu._delta(i * POINT_ONE // 32), 22)
+    assert table.max() == table[24] == round(0.16997051239013672 * ONE)  # the source's largest
+    assert table[-1] == 0
+
+
+def test_gelu_errors_are_those_of_interpolation() -> None:
+    x = np.arange(-8 * ONE, 8 * ONE, 997)
+    error = gelu(x) / ONE - float_gelu(x / ONE)
+    assert 9.6e-5 < np.abs(error).max() < 9.8e-5
+    assert 1.8e-5 < float(np.sqrt((error**2).mean())) < 2.0e-5
+    for code in x[::5000].tolist():
+        assert int(gelu(np.array([code]))[0]) == int(gelu_of(code * UNIT) / UNIT)
+
+
+def test_softmax_depends_on_where_a_row_begins() -> None:
+    """Within units of 2**-22, so that the skewed start of the slots is part of the numerics."""
+    scores = np.random.default_rng(3).integers(-4 * ONE, 4 * ONE, (8, 50))
+    rows = [statistics([x * UNIT for x in row]) for row in scores.tolist()]
+    total, bias, wraps = softmax_statistics(scores, np.zeros(8, dtype=np.int64))
+    assert total.tolist() == [int(s / UNIT) for s, _ in rows]
+    assert bias.tolist() == scores.max(axis=1).tolist()
+    assert not wraps
+    turned, _, _ = softmax_statistics(scores, np.arange(8) % 4)
+    assert 0 < np.abs(turned - total).max() < 100
+
+
+def test_saturated_parameters_are_counted() -> None:
+    network = small_network()
+    found = run_published(network, sample_images(network, 1)).saturations
+    (patches,) = (layer for layer in network.layers if layer.name == "patches")
+    assert isinstance(patches, Linear)
+    codes = np.floor(patches.weight.astype(np.float64) * 65536)
+    assert found["patches"] == int(((codes < -32768) | (codes > 32767)).sum()) > 0
+    assert "block0.q" not in found
+
+
+@pytest.mark.parametrize("form", [*FORMS, "experts"])
+def test_near_float(form: str) -> None:
+    network = sample_network(form)
+    layers = tuple(
+        replace(layer, weight=layer.weight / 8) if layer.name == "patches" else layer  # type: ignore[type-var,attr-defined]
+        for layer in network.layers
+    )
+    network = replace(network, layers=layers)
+    images = sample_images(network, 3)
+    exact = run_float(network, images.astype(np.float64))
+    run = run_published(network, images)
+    nearest = run_published(network, images, nearest=True)
+    assert not run.wraps
+    assert not run.saturations
+    for layer in network.layers:
+        found = run.value(layer.name)
+        assert found.shape == exact[layer.name].shape
+        if isinstance(layer, MeanPool | Embed | Gate):
+            assert np.abs(found - exact[layer.name]).max() < 1e-2
+    last = network.layers[-1].name
+    power_of = [float(((r.value(last) - exact[last]) ** 2).mean()) for r in (run, nearest)]
+    assert power_of[1] < power_of[0] < 1e-4
+
+
+def test_what_has_no_published_format() -> None:
+    network = small_network()
+    layers = tuple(
+        replace(layer, renormalise=True) if isinstance(layer, Gate) else layer
+        for layer in network.layers
+    )
+    with pytest.raises(InputError, match="renormalised gates have no published format"):
+        run_published(replace(network, layers=layers), sample_images(network, 1))
+    with pytest.raises(InputError, match="images must be numbers of shape"):
+        run_published(network, np.zeros((1, 2, 3)))
+
+
+def test_table() -> None:
+    network = sample_network("experts", tokens=20, dim=24, heads=3, mlp=32)
+    rows = sqnr_table(network, sample_images(network, 8))
+    assert [row.name for row in rows] == [layer.name for layer in network.layers]
+    by_name = {row.name: row for row in rows}
+    assert by_name["block0.add1"].sqnr_db.keys() == set(FORMATS)
+    assert by_name["block0.experts"].sqnr_db.keys() == set(FORMATS) - DATA_BITS.keys()
+    assert by_name["block0.gate"].rerouted.keys() == set(FORMATS)
+    assert not by_name["block0.add2"].rerouted
+    stream = by_name["block0.norm1"].sqnr_db
+    assert 30 < stream["W8A8"] < 50
+    assert 70 < stream["W16A16"] < 100
+    assert by_name["patches"].saturations > 0
+    assert sum(row.wraps for row in rows) == 0
+
+
+def test_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["vit-mnist", "--stream"]) == 0
+    text = capsys.readouterr().out
+    assert "| layer | kind | W16A32 dB | W16A32 nearest dB | W16A16 dB | W8A8 dB |" in text
+    assert "| head | Linear |" in text
+    assert "W16A32 wraps: 0" in text
+    assert "norm1" not in text
+    assert main(["no-such-model"]) == 2
+    assert "MODEL must be one of" in capsys.readouterr().err
