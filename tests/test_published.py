@@ -62,6 +62,12 @@ def test_keys_and_values_come_again_for_each_four_queries(name: str, bundle: str
         assert stage.bound == bundle
 
 
+def test_a_skewed_start_takes_another_pass() -> None:
+    """128 tokens: the last of four queries begins at key 3, and ends at key 2 of the pass after."""
+    assert replace(MACHINE, tokens=128).query_blocks == 33
+    assert replace(MACHINE, tokens=128, slots=1).query_blocks == 128
+
+
 def test_scores_go_out_and_come_back_padded() -> None:
     """Three heads are padded to four words of four bytes, for each of 33 * 4 query slots."""
     padded = PASSES * 129 * 4 * 16
