@@ -15,11 +15,13 @@ from moesaic.dataflow.published import (
     even_queues,
     main,
     predict_published,
+    queues_of,
     sensitivity,
 )
 from moesaic.dataflow.published_machine import load_published
 from moesaic.dataflow.published_stages import ATTENTION, GROUPS, LINEAR, Assumptions, Stage
 from moesaic.models.errors import InputError
+from moesaic.models.sample_networks import sample_images, sample_network
 
 MACHINE = load_published()
 PREDICTION = predict_published(MACHINE)
@@ -200,6 +202,18 @@ def test_every_constant_says_where_it_is_from() -> None:
     for line in body:
         sources = ("source", "paper", "platform", "as quoted")
         assert line.startswith(shared) or any(w in line.split("#")[-1] for w in sources), line
+
+
+def test_queues_of_a_network() -> None:
+    network = sample_network("experts", tokens=20, experts=5, depth=2, top=2)
+    queues = queues_of(network, sample_images(network, 1)[0])
+    assert [len(row) for row in queues] == [5, 5]
+    assert [sum(row) for row in queues] == [40, 40]
+
+
+def test_command_with_a_model_that_does_not_fit(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--routing", "moevit-mnist"]) == 2
+    assert "queues must be of 6 layers, not 2" in capsys.readouterr().err
 
 
 def test_command(capsys: pytest.CaptureFixture[str]) -> None:
