@@ -204,6 +204,15 @@ def test_every_constant_says_where_it_is_from() -> None:
         assert line.startswith(shared) or any(w in line.split("#")[-1] for w in sources), line
 
 
+def test_the_page_about_it_is_current() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "comparison.md").read_text()
+    assert f"**{PREDICTION.ms:.2f} ms**" in page
+    for group in GROUPS:
+        assert f"| {PREDICTION.group_ms(group):.2f} ms |" in page
+    for _, ms in sensitivity(MACHINE):
+        assert f"| {ms:.2f} | {ms - PREDICTION.ms:+.2f} |" in page
+
+
 def test_queues_of_a_network() -> None:
     network = sample_network("experts", tokens=20, experts=5, depth=2, top=2)
     queues = queues_of(network, sample_images(network, 1)[0])
