@@ -14,11 +14,13 @@ from moesaic.models.graph import Constant, Graph, Route
 from moesaic.models.input_matrix import check_images, input_matrices
 from moesaic.models.network import Gate, Network
 from moesaic.models.published_formats import run_published
+from moesaic.models.published_parameters import published_parameters
 from moesaic.models.quantise import quantise
 from moesaic.models.routing import GATE_SCORE_BITS
 
-W16A32, W16A32_NEAREST, W16A16, W8A8 = "W16A32", "W16A32 nearest", "W16A16", "W8A8"
-FORMATS = (W16A32, W16A32_NEAREST, W16A16, W8A8)
+W16A32, W16, NEAREST = "W16A32", "W16 alone", "W16A32 nearest"
+W16A16, W8A8 = "W16A16", "W8A8"
+FORMATS = (W16A32, W16, NEAREST, W16A16, W8A8)
 DATA_BITS = {W16A16: 16, W8A8: 8}
 
 Reals = NDArray[np.floating[Any]]
@@ -45,9 +47,10 @@ def sqnr_table(
 ) -> list[FormatRow]:
     """Return a row for each layer of `network`, over `images`, in the order of layers.
 
-    ``W16A32`` is the publication's (:mod:`moesaic.models.published_formats`), ``nearest`` the same
-    with parameters rounded to nearest; the others are those of `quantise`, calibrated on
-    `calibration`, or on `images` without. A layer that is fused into the next one there, such as
+    ``W16A32`` is the publication's (:mod:`moesaic.models.published_formats`), ``W16 alone`` float64
+    with the same parameters; in ``W16A32 nearest`` they are rounded to nearest instead of down. The
+    others are those of `quantise`, calibrated on `calibration`, or on `images`
+    without. A layer that is fused into the next one there, such as
     experts into the addition behind them, has no SQNR of its own.
     """
     images = check_images(network, images)
@@ -56,15 +59,16 @@ def sqnr_table(
     nearest = run_published(network, images, nearest=True)
     values: dict[str, Mapping[str, Reals]] = {
         key: {name: run.value(name) for name in run.codes}
-        for key, run in ((W16A32, published), (W16A32_NEAREST, nearest))
+        for key, run in ((W16A32, published), (NEAREST, nearest))
     }
+    values[W16] = run_float(published_parameters(network), images.astype(np.float64))
     calibration = images if calibration is None else calibration
     for name, data_bits in DATA_BITS.items():
         graph = quantise(network, calibration, data_bits=data_bits)
         values[name] = _integer_values(graph, network, images)
     rows = []
     for layer in network.layers:
-        found = {key: value[layer.name] for key, value in values.items() if layer.name in value}
+        found = {key: values[key][layer.name] for key in FORMATS if layer.name in values[key]}
         signal = exact[layer.name]
         rerouted = {}
         if isinstance(layer, Gate):

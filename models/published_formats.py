@@ -34,14 +34,9 @@ from moesaic.models.network import (
     Select,
 )
 from moesaic.models.published_fixed import (
-    ATTENTION_BIAS,
-    BIAS,
     FEATURE,
     FRACTION_BITS,
-    GAIN,
-    LINEAR_WEIGHT,
     ONE,
-    PATCH_WEIGHT,
     Fixed,
     Ints,
     divide,
@@ -54,6 +49,7 @@ from moesaic.models.published_fixed import (
     wrap,
     wrapped,
 )
+from moesaic.models.published_parameters import parameter_formats
 
 SLOTS = 4  # queries at a time; the one in slot j meets key j first
 SCORE_BLOCK = 8  # channels whose partial sum is scaled at once
@@ -112,6 +108,16 @@ class _Run:
         self.saturations[layer.name] += outside
         return codes
 
+    def parameter(self, layer: Layer, name: str) -> tuple[Ints, int]:
+        """Return a parameter in its format, and the bits behind its point."""
+        fixed = parameter_formats(self.network, layer)[name]
+        return self.encode(layer, getattr(layer, name), fixed), fixed.fraction_bits
+
+    def offset(self, layer: Layer, name: str) -> Ints:
+        """Return a parameter that is to be added, in units of features."""
+        codes, fraction_bits = self.parameter(layer, name)
+        return codes << (FRACTION_BITS - fraction_bits)
+
     def image(self, layer: Image) -> Ints:
         """Cut the image into patches."""
         rows = cut_patches(self.images, layer.patch) if layer.patch else self.images
@@ -119,17 +125,8 @@ class _Run:
 
     def linear(self, layer: Linear) -> Ints:
         """Begin with the bias, add each product rounded down."""
-        before = self.network[layer.x]
-        patches = isinstance(before, Image) and before.patch > 0
-        around = isinstance(before, Attention) or any(
-            isinstance(other, Attention) and layer.name in (other.q, other.k, other.v)
-            for other in self.network.layers
-        )
-        weight = self.encode(layer, layer.weight, PATCH_WEIGHT if patches else LINEAR_WEIGHT)
-        fraction_bits = (PATCH_WEIGHT if patches else LINEAR_WEIGHT).fraction_bits
-        bias_format = ATTENTION_BIAS if around else BIAS
-        bias = self.encode(layer, layer.bias, bias_format)
-        bias <<= FRACTION_BITS - bias_format.fraction_bits
+        weight, fraction_bits = self.parameter(layer, "weight")
+        bias = self.offset(layer, "bias")
         return self.store(layer, matmul(self.codes[layer.x], weight, fraction_bits) + bias)
 
     def embed(self, layer: Embed) -> Ints:
@@ -153,10 +150,8 @@ class _Run:
         self.wraps[layer.name] += int((variance <= 0).sum())  # no root; the smallest one instead
         inverse = self.store(layer, divide(ONE, root(np.maximum(variance, 1))))
         y = self.store(layer, multiply(self.store(layer, x - mean), inverse))
-        gain = self.encode(layer, layer.gain, GAIN)
-        offset = self.encode(layer, layer.offset, BIAS) << (FRACTION_BITS - BIAS.fraction_bits)
-        y = self.store(layer, multiply(y, gain, GAIN.fraction_bits))
-        return self.store(layer, y + offset)
+        y = self.store(layer, multiply(y, *self.parameter(layer, "gain")))
+        return self.store(layer, y + self.offset(layer, "offset"))
 
     def attention(self, layer: Attention) -> Ints:
         """Score, gather statistics in one pass, then weigh the values."""
@@ -204,8 +199,7 @@ class _Run:
         """Softmax over all experts in one pass; then the largest logits, of equals the first."""
         if layer.renormalise:
             raise InputError(f"{layer.name}: renormalised gates have no published format")
-        weight = self.encode(layer, layer.weight, LINEAR_WEIGHT)
-        logits = matmul(self.codes[layer.x], weight, LINEAR_WEIGHT.fraction_bits)
+        logits = matmul(self.codes[layer.x], *self.parameter(layer, "weight"))
         logits = self.store(layer, logits)
         starts = np.zeros(logits.shape[-2], dtype=np.int64)
         total, bias, wraps = softmax_statistics(logits, starts)
@@ -219,16 +213,13 @@ class _Run:
     def experts(self, layer: Experts) -> Ints:
         """Expert by expert: the weighed result is rounded down and added to the sum."""
         x, scores = self.codes[layer.x], self.codes[layer.gate]
-        fraction_bits = LINEAR_WEIGHT.fraction_bits
-        hidden_weight = self.encode(layer, layer.hidden_weight, LINEAR_WEIGHT)
-        weight = self.encode(layer, layer.weight, LINEAR_WEIGHT)
-        up = FRACTION_BITS - BIAS.fraction_bits
-        hidden_bias = self.encode(layer, layer.hidden_bias, BIAS) << up
-        bias = self.encode(layer, layer.bias, BIAS) << up
+        hidden_weight, hidden_fraction_bits = self.parameter(layer, "hidden_weight")
+        weight, fraction_bits = self.parameter(layer, "weight")
+        hidden_bias, bias = self.offset(layer, "hidden_bias"), self.offset(layer, "bias")
         out = np.zeros((*x.shape[:2], bias.shape[1]), dtype=np.int64)
         for e in range(len(bias)):
             here = scores[..., e] > 0
-            hidden = matmul(x[here], hidden_weight[e], fraction_bits) + hidden_bias[e]
+            hidden = matmul(x[here], hidden_weight[e], hidden_fraction_bits) + hidden_bias[e]
             hidden = gelu(self.store(layer, hidden))
             y = self.store(layer, matmul(hidden, weight[e], fraction_bits) + bias[e])
             weighed = multiply(y, scores[..., e][here][:, np.newaxis])
