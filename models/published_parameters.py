@@ -5,6 +5,7 @@ follow the ranges of M3ViT's trained weights.
 """
 
 from dataclasses import replace
+from typing import Any
 
 from moesaic.models.network import (
     Attention,
@@ -65,7 +66,7 @@ def published_parameters(network: Network) -> Network:
     """
     layers = []
     for layer in network.layers:
-        fields = {}
+        fields: dict[str, Any] = {}
         for name, fixed in parameter_formats(network, layer).items():
             codes, _ = fixed.encode(getattr(layer, name))
             fields[name] = (codes / 2.0**fixed.fraction_bits).astype("float32")
