@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from moesaic.dataflow.lower import Lowering
-from moesaic.dataflow.options import MapOptions
+from moesaic.dataflow.options import STANDARD, MapOptions
 from moesaic.dataflow.packing import pack_tokens
 from moesaic.dataflow.program import Program
 from moesaic.dataflow.schedule import ALIGN, Schedule
@@ -16,8 +16,6 @@ from moesaic.models.commands import COMMAND_BYTES, Unit, assemble
 from moesaic.models.errors import InputError
 from moesaic.models.geometry import geometry, narrow_word
 from moesaic.models.graph import Graph, Input, Ints
-
-STANDARD = MapOptions()
 
 
 def map_graph(

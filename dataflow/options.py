@@ -27,3 +27,6 @@ class MapOptions:
             raise InputError(
                 f"attention must be one of {', '.join(ATTENTION)}, not {self.attention!r:.40}"
             )
+
+
+STANDARD = MapOptions()

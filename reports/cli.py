@@ -20,6 +20,7 @@ COMMANDS = {
     "train": "train a reference model by a recipe",
     "verilog": "write an accelerator's Verilog, register map and scripts",
     "synth": "resources of an accelerator on a target",
+    "ablate": "what each technique of the accelerator gains, one left out at a time",
     "report": "build the HTML report of a run",
 }
 LATER = {

@@ -34,10 +34,16 @@ def run(options: RunOptions, progress: Progress = _silent) -> RunResult:
         model = load_model(options.model, options.task)
         images, labels = _images(model, options)
     with clock("quantise"), _naming(options.model):
-        graph = quantise(model.network, model.calibration, data_bits=spec.data_bits, gelu=spec.gelu)
+        graph = quantise(
+            model.network,
+            model.calibration,
+            data_bits=spec.data_bits,
+            gelu=spec.gelu,
+            softmax_passes=options.softmax_passes,
+        )
         inputs = input_matrices(graph, model.network, images)
     with clock("map"), _naming(f"{options.accel}: {model.name}"):
-        program = map_graph(graph, spec, batch=options.batch)
+        program = map_graph(graph, spec, batch=options.batch, options=options.mapping)
     with clock("predict"):
         tensors = []
         if routes(program):  # cycles depend on who goes where

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 
+from moesaic.dataflow.options import STANDARD, MapOptions
 from moesaic.models.errors import InputError
 
 BACKENDS = ("rtl", "model", "both")
@@ -44,6 +45,9 @@ class RunOptions:
         Chance, 0 to 0.9, that an AXI channel of the RTL's memory stalls in a cycle.
     waves_file : Path, optional
         Where to write waves, ending in ``.vcd`` or ``.fst``.
+    softmax_passes : int
+        As :func:`moesaic.models.quantise.quantise` takes it.
+    mapping : MapOptions
     """
 
     model: str
@@ -56,6 +60,8 @@ class RunOptions:
     seed: int = 0
     stall: float = 0.0
     waves_file: Path | None = None
+    softmax_passes: int = 1
+    mapping: MapOptions = STANDARD
 
     def __post_init__(self) -> None:
         if self.backend not in BACKENDS:

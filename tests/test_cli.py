@@ -18,6 +18,7 @@ from moesaic.models.sample_networks import sample_network
 from moesaic.models.vit_config import VitConfig
 from moesaic.models.zoo import CALIBRATION_FILE, MODELS, load_model
 from moesaic.reports.cli import main
+from moesaic.reports.commands.run_command import default_directory
 
 UNITS = {"load", "store", "stationary", "stream", "vector"}
 INTEGERS = ("batch", "tokens", "macs", "seed", "layers_compared", "mismatches", "cycles_predicted")
@@ -237,6 +238,11 @@ def test_train_makes_a_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert result["accuracy"]["images"] == 50
     assert {layer["nm"] for layer in result["layers"]} == {None, "2:4"}
     assert result["macs"] < result["dense_macs"]
+
+
+def test_runs_of_each_task_have_a_directory() -> None:
+    assert default_directory("zoo/my model", "tiny") == Path("runs/my-model-tiny")
+    assert default_directory("m3vit-tiny", "zcu102", 1) == Path("runs/m3vit-tiny-zcu102-task1")
 
 
 def test_a_model_of_any_form_runs() -> None:

@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trace", type=path, metavar="FILE", help="Chrome trace events")
     parser.add_argument("--waves", type=path, metavar="FILE.vcd|FILE.fst", help="the RTL's signals")
     parser.add_argument(
-        "--out", type=path, metavar="DIR", help="run directory, by default runs/MODEL-ACCEL"
+        "--out", type=path, metavar="DIR", help="run directory, by default runs/MODEL-ACCEL[-taskK]"
     )
 
 
@@ -74,7 +74,8 @@ def execute(options: argparse.Namespace) -> int:
     )
     for name in ("json", "trace", "waves"):
         check_file(getattr(options, name), f"--{name}")
-    out = options.out or default_directory(options.model, load_accel(options.accel).name)
+    accel = load_accel(options.accel).name
+    out = options.out or default_directory(options.model, accel, options.task)
     check_directory(out, "--out", RUN_FILE)
 
     from moesaic.reports.progress import stage_progress
@@ -93,10 +94,10 @@ def execute(options: argparse.Namespace) -> int:
     return conclude(content, out)
 
 
-def default_directory(model: str, accel: str) -> Path:
-    """Return where a run is kept unless said otherwise."""
+def default_directory(model: str, accel: str, task: int = 0) -> Path:
+    """Return where a run is kept unless said otherwise; the first task's is the model's own."""
     plain = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(model).name).strip("-")[:64] or "model"
-    return Path("runs", f"{plain}-{accel}")
+    return Path("runs", f"{plain}-{accel}" + (f"-task{task}" if task else ""))
 
 
 def write_run(folder: Path, content: dict[str, Any]) -> None:
