@@ -111,12 +111,17 @@ def _claim(
     return given, left
 
 
-def layer_bytes(program: Program) -> dict[str, tuple[int, int]]:
-    """Return the bytes read and written for each node; the command stream itself is left out."""
+def layer_bytes(program: Program, timing: Timing) -> dict[str, tuple[int, int]]:
+    """Return the bytes read and written for each node; the command stream itself is left out.
+
+    Loads that were skipped count nothing.
+    """
     bus = program.spec.bus_bytes
     moved = {node.name: (0, 0) for node in program.graph.nodes}
-    for command, note in zip(program.commands, program.notes, strict=True):
+    for place, (command, note) in enumerate(zip(program.commands, program.notes, strict=True)):
         if command["unit"] not in (Unit.LOAD, Unit.STORE) or note.node not in moved:
+            continue
+        if place in timing.skipped:
             continue
         read, written = moved[note.node]
         size = command["rows"] * command["row_beats"] * bus

@@ -22,7 +22,10 @@ COUNT_MASK = (1 << 16) - 1
 
 @dataclass(slots=True, kw_only=True)
 class Timing:
-    """When each command was dispatched, taken by its unit, and done (cycles; -1 for END)."""
+    """When each command was dispatched, taken by its unit, and done (cycles; -1 for END).
+
+    `skipped` are the places of commands for experts without tokens.
+    """
 
     cycles: int
     dispatched: list[int]
@@ -30,6 +33,7 @@ class Timing:
     done: list[int]
     bytes_read: int
     bytes_written: int
+    skipped: set[int]
 
 
 class _Gate:
@@ -115,6 +119,7 @@ def predict(program: Program, queues: Queues = ()) -> Timing:
     """
     spec = program.spec
     routed = iter(queues)
+    empty: set[int] = set()
     lengths: Sequence[Sequence[int]] = ()
     model = _Model(spec)
     reads, writes = ReadChannel(spec), WriteChannel(spec)
@@ -150,6 +155,7 @@ def predict(program: Program, queues: Queues = ()) -> Timing:
                 done=done,
                 bytes_read=reads.bytes_read,
                 bytes_written=writes.bytes_written,
+                skipped=empty,
             )
         gate = model.gates[Unit(unit)]
         sent = max(read + 1, gate.space())
@@ -159,6 +165,8 @@ def predict(program: Program, queues: Queues = ()) -> Timing:
         expert = command.get("expert", 0)
         rows = max(lengths[expert - 1]) if expert else command.get("beats", 0)
         skipped = bool(expert) and not rows
+        if skipped:
+            empty.add(i)
         match unit:
             case Unit.LOAD:
                 taken, end = reads.load(command, offer, skipped=skipped)

@@ -200,7 +200,7 @@ class RunResult:
             if self.runs
             else dict.fromkeys(predicted)
         )
-        macs, moved = executed_macs(self.program), layer_bytes(self.program)
+        macs, moved = executed_macs(self.program), layer_bytes(self.program, self.timing)
         return [
             self._layer(node, predicted[node.name], seen[node.name], macs[node.name], moved)
             for node in self.program.graph.nodes

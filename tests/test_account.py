@@ -1,5 +1,7 @@
 """Cycles of layers: every cycle to one node, by what is at work in it."""
 
+from dataclasses import replace
+
 import pytest
 
 from moesaic.dataflow.account import executed_macs, floor, layer_bytes, layer_cycles
@@ -64,6 +66,29 @@ def test_floor_and_sums() -> None:
         )
         + 16 * 64
     )
-    moved = layer_bytes(program)
+    moved = layer_bytes(program, timing)
     assert sum(read for read, _ in moved.values()) + block_bytes == timing.bytes_read
     assert sum(written for _, written in moved.values()) == timing.bytes_written
+
+
+def test_loads_for_experts_without_tokens_count_nothing() -> None:
+    """Of eight experts, those of odd number get all tokens; the ring holds the first one or two."""
+    network = sample_network("experts", experts=8, top=2, tokens=20, dim=24, mlp=40)
+    graph = quantise(network, sample_images(network, 2))
+    program = map_graph(graph, replace(load_accel("tiny"), weight_lines=256))
+    everywhere = predict(program, [[[5]] * 8])
+    timing = predict(program, [[[5 * (expert % 2)] for expert in range(8)]])
+    assert not everywhere.skipped
+    lost = {
+        place
+        for place, command in enumerate(program.commands)
+        if command.get("expert", 0) and command["expert"] % 2 == 1
+    }
+    assert timing.skipped == lost
+    moved, all_moved = layer_bytes(program, timing), layer_bytes(program, everywhere)
+    for name, (read, _) in moved.items():
+        before = all_moved[name][0]
+        assert read in (before, 0)
+        assert (read < before) <= ("experts" in name)
+    total = sum(read for read, _ in all_moved.values()) - sum(read for read, _ in moved.values())
+    assert total == everywhere.bytes_read - timing.bytes_read > 0
