@@ -1,11 +1,10 @@
 """GELU with a polynomial in place of the error function: one lane, three products."""
 
-from amaranth.hdl import Module, Mux, Signal, Value, signed
-from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.hdl import Module, Mux, Signal, Value
 
 from moesaic.hw.delay import delay
-from moesaic.models.gelu import input_fraction, output_bits, output_fraction
+from moesaic.hw.gelu import Gelu
+from moesaic.models.gelu import input_fraction, output_fraction
 from moesaic.models.gelu_polynomial import (
     END,
     LINE_BITS,
@@ -20,32 +19,11 @@ from moesaic.models.gelu_polynomial import (
 )
 
 
-class GeluPolynomial(wiring.Component):
+class GeluPolynomial(Gelu):
     """Return :func:`moesaic.models.gelu_polynomial.gelu_polynomial` of one wide value.
 
-    One value a cycle, `LATENCY` cycles, no back-pressure.
-
-    Parameters
-    ----------
-    wide_bits : int
-        16 or 24.
-
-    Members
-    -------
-    x : ``In(signed(wide_bits))``
-    y : ``Out(signed(output_bits(wide_bits)))``
+    Parameters, members and latency are those of :class:`moesaic.hw.gelu.Gelu`.
     """
-
-    LATENCY = 5
-
-    def __init__(self, *, wide_bits: int) -> None:
-        self.wide_bits = wide_bits
-        super().__init__(
-            {
-                "x": In(signed(wide_bits)),
-                "y": Out(signed(output_bits(wide_bits))),
-            }
-        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
