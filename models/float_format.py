@@ -61,11 +61,11 @@ class FloatFormat:
 
     @property
     def normal_exponent_bits(self) -> int:
-        """Signed bits that hold the exponent of any number once subnormals are normalised.
+        """Signed bits that hold the exponent field of any number once subnormals are normalised.
 
-        Biased exponents then reach from ``1 - fraction_bits`` to ``top_exponent``.
+        It reaches from ``1 - fraction_bits`` to ``top_exponent``.
         """
-        return self.exponent_bits + 2
+        return self.exponent_bits + 1
 
 
 FP16 = FloatFormat(name="fp16", exponent_bits=5, fraction_bits=10)

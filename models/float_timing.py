@@ -5,11 +5,9 @@ from moesaic.models.pipeline import log2
 
 ADD = 5
 """FloatAdd: order, align, add, normalise, round."""
-UNPACK = 1
-"""FloatUnpack: normalise a subnormal operand."""
 ROUND = 2
 """FloatRound: denormalise, round."""
-EXTEND = UNPACK
+EXTEND = 1
 """FloatExtend: fp16 or bf16 to fp32."""
 MAXIMUM = 1
 """FloatMaximum."""
@@ -26,6 +24,11 @@ So at least this many sums in turn keep the adder busy in every cycle.
 """
 
 
+def unpack_latency(fmt: FloatFormat) -> int:
+    """FloatUnpack: subnormal numbers are normalised; fp32's zeros are counted a cycle before."""
+    return {"fp16": 1, "bf16": 1, "fp32": 2}[fmt.name]
+
+
 def product_latency(fmt: FloatFormat) -> int:
     """FloatProduct of unpacked operands: fp16's is exact, bf16's and fp32's are rounded."""
     return {"fp16": 2, "bf16": 2 + ROUND, "fp32": 3 + ROUND}[fmt.name]
@@ -33,12 +36,12 @@ def product_latency(fmt: FloatFormat) -> int:
 
 def multiply_latency(fmt: FloatFormat) -> int:
     """FloatMultiply: unpack, then the product."""
-    return UNPACK + product_latency(fmt)
+    return unpack_latency(fmt) + product_latency(fmt)
 
 
 def convert_latency(fmt: FloatFormat) -> int:
     """FloatConvert to `fmt`: bf16 has fp32's exponents, so nothing is denormalised."""
-    return {"fp16": 1 + ROUND, "bf16": 1}[fmt.name]
+    return {"fp16": ROUND, "bf16": 1}[fmt.name]
 
 
 def tree_latency(rows: int) -> int:
