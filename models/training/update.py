@@ -1,0 +1,51 @@
+"""The weight update: SGD with momentum and weight decay, in fp32, after the loss is scaled back."""
+
+from moesaic.models.training.builder import Builder, full, number, whole
+from moesaic.models.training.step import Ref, Role, Tensor
+
+
+def update(
+    b: Builder, name: str, weight: Tensor, gradient: Tensor | Ref, *, decay: float = 0.0
+) -> Tensor:
+    """Append ``m' = momentum * m + (gradient / scale + decay * w)``, ``w' = w - rate * m'``.
+
+    Parameters
+    ----------
+    name : str
+        Of the parameter; its momentum is ``<name>.momentum``, what comes out ``<name>.next`` and
+        ``<name>.momentum.next``.
+    weight : Tensor
+        Of role STATE.
+    gradient : Tensor or Ref
+        Of the scaled loss.
+    decay : float
+        Weight decay.
+
+    Returns
+    -------
+    Tensor
+        The new weight.
+    """
+    b.stage = "optimizer"
+    rows, channels = weight.rows, weight.channels
+    momentum = b.floats(f"{name}.momentum", rows, channels, Role.STATE)
+    speed = b.floats(f"{name}.momentum.next", rows, channels, Role.NEXT)
+    new = b.floats(f"{name}.next", rows, channels, Role.NEXT)
+    sgd = b.optimiser
+    pull = b.floats(f"{name}.pull", rows, channels)
+    if decay:
+        b.work(f"{name}.decay", weight, p=number(decay), out=pull)
+        b.work(
+            pull.name, gradient, p=number(1 / sgd.loss_scale), q=full(pull), out=pull
+        )
+    else:
+        b.work(pull.name, gradient, p=number(1 / sgd.loss_scale), out=pull)
+    b.work(speed.name, momentum, p=number(sgd.momentum), q=full(pull), out=speed)
+    b.work(new.name, speed, p=number(-sgd.rate), q=full(weight), out=new)
+    return new
+
+
+def vector(b: Builder, name: str, channels: int) -> Tensor:
+    """Enter a parameter of one row, such as a bias."""
+    return b.floats(name, 1, channels, Role.STATE)
+
