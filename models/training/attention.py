@@ -46,15 +46,16 @@ def softmax_forward(b: Builder, name: str, scores: Tensor, scale: float) -> Tens
     """Append softmax of ``scale * scores`` row by row; return it as operands."""
     rows, channels = scores.rows, scores.channels
     largest, sums = b.column(f"{name}.largest", rows), b.column(f"{name}.sum", rows)
+    shares = b.floats(f"{name}.shares", rows, channels)
     out = b.operands(name, rows, channels)
     b.work(largest.name, scores, row_max=largest)
     b.work(f"{name}.shift", largest, p=number(-scale), out=largest)
     b.work(
         f"{name}.exp", scores, p=number(scale), q=column(largest), function=Function.EXP,
-        out=scores, row_sum=sums,
+        out=shares, row_sum=sums,
     )
     b.work(f"{name}.reciprocal", sums, function=Function.RECIPROCAL, out=sums)
-    b.work(name, scores, p=column(sums), out=out)
+    b.work(name, shares, p=column(sums), out=out)
     return out
 
 
@@ -107,9 +108,10 @@ def attention_backward(
     inner = b.column(f"{name}.inner", p.rows)
     b.work(inner.name, dp, p=full(p), row_sum=inner)
     b.work(f"{name}.inner.turned", inner, p=number(-1.0), out=inner)
-    b.work(f"{name}.ds", dp, p=full(p), q=column(inner), how=Combine.ADD_MULTIPLY, out=dp)
+    slope = b.floats(f"{name}.slope", p.rows, p.channels)
+    b.work(slope.name, dp, p=full(p), q=column(inner), how=Combine.ADD_MULTIPLY, out=slope)
     ds = b.operands(f"{name}.ds", p.rows, p.channels)
-    b.work(f"{name}.ds.scaled", dp, p=number(scale), out=ds)
+    b.work(ds.name, slope, p=number(scale), out=ds)
     out = {letter: b.floats(f"{name}.d{letter}", q.rows, q.channels) for letter in "qkv"}
     ds_turned = b.operands(f"{name}.ds.turned", heads.tokens, p.rows)
     p_turned = b.operands(f"{name}.softmax.turned", heads.tokens, p.rows)

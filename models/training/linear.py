@@ -75,6 +75,8 @@ def input_gradient(b: Builder, name: str, rows: int, parts: list[tuple[Matrix, T
         b.product(total.name, total, *terms)
     else:
         total = done.pop(0)
+    if done and terms:
+        raise ValueError(f"{name}: layers of one input must have one method")
     for other in done:
         b.work(f"{name}.gradient.sum", total, q=full(other), out=total)
     return total

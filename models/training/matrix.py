@@ -81,7 +81,9 @@ class Matrix:
             hidden = b.floats(f"{name}.hidden", self.outputs, self.inputs)
             b.work(hidden.name, seen, p=number(-1.0), q=full(self.weight), out=hidden)
             scale = b.optimiser.loss_scale * self.method.decay
-            b.work(f"{name}.pulled", hidden, p=number(scale), q=full(gradient), out=gradient)
+            pulled = b.floats(f"{name}.pulled", self.outputs, self.inputs)
+            b.work(pulled.name, hidden, p=number(scale), q=full(gradient), out=pulled)
+            gradient = pulled
         new = update(b, f"{name}.weight", self.weight, gradient, decay=b.optimiser.decay)
         b.stage = "pregenerate"
         forward = self._forward(Role.NEXT)

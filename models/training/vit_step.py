@@ -105,9 +105,7 @@ class VitStep:
                 y = linear_forward(b, matrix, whole(self.values[layer.x]))
                 users = [other for other in self.network.layers if _reads(other, layer.name)]
                 operand = any(isinstance(user, Attention) for user in users)
-                if isinstance(users[0] if users else None, Add | Embed):
-                    out = y
-                elif operand:
+                if operand:
                     out = b.operands(layer.name, y.rows, y.channels)
                 else:
                     out = b.floats(layer.name, y.rows, y.channels)
