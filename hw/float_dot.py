@@ -9,7 +9,6 @@ from moesaic.hw.delay import delay
 from moesaic.hw.float_accumulate import FloatAccumulate
 from moesaic.hw.float_multiply import FloatMultiply
 from moesaic.hw.float_tree import FloatTree
-from moesaic.models.float_dot import check_rows
 from moesaic.models.float_format import FP32, FloatFormat
 from moesaic.models.float_timing import dot_latency, multiply_latency, tree_latency
 
@@ -37,7 +36,6 @@ class FloatDot(wiring.Component):
     """
 
     def __init__(self, fmt: FloatFormat, *, rows: int, depth: int) -> None:
-        check_rows(rows)
         self.fmt = fmt
         self.rows = rows
         self.depth = depth
@@ -62,16 +60,12 @@ class FloatDot(wiring.Component):
             m.submodules[f"multiply{row}"] = multiply = FloatMultiply(self.fmt)
             m.d.comb += [multiply.a.eq(self.a[row]), multiply.b.eq(self.b[row])]
             products.append(multiply.product)
-        term = products[0]
-        if self.rows > 1:
-            m.submodules.tree = tree = FloatTree(rows=self.rows)
-            m.d.comb += tree.terms.eq(Cat(*products))
-            term = tree.sum
-
+        m.submodules.tree = tree = FloatTree(rows=self.rows)
         m.submodules.accumulate = accumulate = FloatAccumulate(depth=self.depth)
         wait = multiply_latency(self.fmt) + tree_latency(self.rows)
         m.d.comb += [
-            accumulate.term.eq(term),
+            tree.terms.eq(Cat(*products)),
+            accumulate.term.eq(tree.sum),
             accumulate.valid.eq(delay(m, self.valid, wait, "valid")),
             accumulate.place.eq(delay(m, self.place, wait, "place")),
             accumulate.first.eq(delay(m, self.first, wait, "first")),

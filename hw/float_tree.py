@@ -6,7 +6,6 @@ from amaranth.lib.data import ArrayLayout
 from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.float_add import FloatAdd
-from moesaic.models.float_dot import check_rows
 from moesaic.models.float_format import FP32
 from moesaic.models.float_timing import tree_latency
 
@@ -19,7 +18,7 @@ class FloatTree(wiring.Component):
     Parameters
     ----------
     rows : int
-        A power of two from 2 on.
+        A power of two; of one row the tree is a wire.
 
     Members
     -------
@@ -28,9 +27,6 @@ class FloatTree(wiring.Component):
     """
 
     def __init__(self, *, rows: int) -> None:
-        check_rows(rows)
-        if rows < 2:
-            raise ValueError(f"a tree has at least two rows, not {rows}")
         self.rows = rows
         self.LATENCY = tree_latency(rows)
         super().__init__({"terms": In(ArrayLayout(FP32.bits, rows)), "sum": Out(FP32.bits)})

@@ -39,8 +39,6 @@ class NMSelect(wiring.Component):
     LATENCY = SELECT
 
     def __init__(self, fmt: FloatFormat, modes: Sequence[NM]) -> None:
-        if not modes:
-            raise ValueError("there must be at least one mode")
         self.fmt = fmt
         self.modes = tuple(modes)
         self.m = max(mode.m for mode in modes)

@@ -52,3 +52,13 @@ def tree_latency(rows: int) -> int:
 def dot_latency(fmt: FloatFormat, rows: int) -> int:
     """FloatDot: operands to the new sum."""
     return multiply_latency(fmt) + tree_latency(rows) + ACCUMULATE
+
+
+PARABOLA = 5
+"""Parabola: table, product, sum, product, sum."""
+INVERSE = 2 + PARABOLA + ROUND
+"""FloatInverse: unpack, parabola, round."""
+EXP = 4 + PARABOLA + ROUND
+"""FloatExp: product with log2(e) (2), shift, round; parabola; round."""
+LOG = 2 + PARABOLA + 2 + 1 + 4
+"""FloatLog: unpack; parabola; product; sum; magnitude, two shifts, round."""
