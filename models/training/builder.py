@@ -89,6 +89,7 @@ class Builder:
         row_sum: Tensor | None = None,
         row_max: Tensor | None = None,
         column_sum: Tensor | None = None,
+        watch: bool = False,
     ) -> None:
         """Append a pass."""
         self.step.ops.append(
@@ -105,6 +106,7 @@ class Builder:
                 row_sum=None if row_sum is None else whole(row_sum),
                 row_max=None if row_max is None else whole(row_max),
                 column_sum=None if column_sum is None else whole(column_sum),
+                watch=watch,
             )
         )
 

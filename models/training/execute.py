@@ -14,7 +14,7 @@ from moesaic.models.float_format import FloatFormat
 from moesaic.models.float_functions import exp, log, reciprocal, reciprocal_root
 from moesaic.models.float_select import select_rows
 from moesaic.models.requant import Ints
-from moesaic.models.training.passes import column_sums, combine, row_maxima, row_sums
+from moesaic.models.training.passes import Combine, column_sums, combine, row_maxima, row_sums
 from moesaic.models.training.step import (
     Function,
     Kind,
@@ -60,6 +60,7 @@ class Machine:
     rows: int
     lanes: int
     values: dict[str, Value] = field(default_factory=dict)
+    overflow: bool = False  # a watched value was not finite
 
     def run(self, step: Step, given: Mapping[str, Value]) -> dict[str, Value]:
         """Execute all operations; `given` are the tensors of roles INPUT and STATE.
@@ -111,8 +112,12 @@ class Machine:
 
     def _pass(self, op: Pass) -> None:
         a = self._floats(op.a)
-        z = combine(op.combine, a, self._operand(op.p, a), self._operand(op.q, a))
+        z = combine(
+            op.combine, a, self._operand(op.p, a), self._operand(op.q, a), seen=self.overflow
+        )
         z = FUNCTIONS[op.function](z)
+        self.overflow &= op.combine != Combine.WATCHED
+        self.overflow |= op.watch and not np.isfinite(z).all()
         if op.row_sum is not None:
             self._write(op.row_sum, row_sums(z, self.lanes))
         if op.row_max is not None:

@@ -5,6 +5,14 @@ from moesaic.models.training.passes import Combine
 from moesaic.models.training.step import Function, Role, Tensor
 
 
+def overflow(b: Builder) -> None:
+    """Append ``overflow``: 1 if a gradient was not finite, and the step must not be kept."""
+    b.stage = "optimizer"
+    out = b.floats("overflow", 1, 1, Role.NEXT)
+    loss = b.step.tensors["loss"]
+    b.work(out.name, loss, how=Combine.WATCHED, out=out)
+
+
 def cross_entropy(b: Builder, logits: Tensor) -> Tensor:
     """Append mean loss and logits' gradient, times the loss scale; return the gradient (fp32).
 
@@ -26,8 +34,9 @@ def cross_entropy(b: Builder, logits: Tensor) -> Tensor:
     b.work(logs.name, sums, function=Function.LOG, out=logs)
     b.work("loss.log.own", logs, q=full(own), out=logs)
     b.work("loss.log.shift", largest, p=number(-1.0), q=full(logs), out=logs)
-    loss = b.step.tensor("loss", 1, 1, logs.kind, Role.NEXT)
-    b.work("loss.sum.all", logs, p=number(1 / rows), row_sum=loss)
+    mean = b.column("loss.mean", 1)
+    b.work(mean.name, logs, p=number(1 / rows), row_sum=mean)
+    b.work("loss", mean, out=b.floats("loss", 1, 1, Role.NEXT))
     b.stage = "backward"
     b.work("loss.reciprocal", sums, function=Function.RECIPROCAL, out=sums)
     b.work("loss.share", shares, p=column(sums), out=shares)

@@ -23,12 +23,13 @@ class Combine(IntEnum):
     MAXIMUM = 2  # max(a, q) * p
     EQUAL = 3  # p where a == q, else +0
     GREATER = 4  # p where a > q, else +0
+    WATCHED = 5  # p if a watched value since the last WATCHED was not finite, else +0
 
 
-def combine(how: Combine, a: Floats, p: Floats, q: Floats) -> Floats:
+def combine(how: Combine, a: Floats, p: Floats, q: Floats, *, seen: bool = False) -> Floats:
     """Return what becomes of each value; `p` and `q` broadcast.
 
-    EQUAL and GREATER give +0 where `a` or `q` is NaN.
+    EQUAL and GREATER give +0 where `a` or `q` is NaN. `seen` is what WATCHED asks for.
     """
     p, q = np.broadcast_to(p, a.shape), np.broadcast_to(q, a.shape)
     match how:
@@ -42,6 +43,8 @@ def combine(how: Combine, a: Floats, p: Floats, q: Floats) -> Floats:
             chosen = a == q
         case Combine.GREATER:
             chosen = a > q
+        case Combine.WATCHED:
+            chosen = np.full(a.shape, seen)
     return canonical(np.where(chosen, p, np.float32(0)))
 
 

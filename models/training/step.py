@@ -133,7 +133,8 @@ class Pass(Op):
     """``out = function(combine(a, p, q))`` and its sums; see :mod:`.passes`.
 
     With `transpose`, `out` is channels by rows. `row_sum` and `row_max` are columns of `a`'s
-    rows, `column_sum` a row; they are of what `out` is before it is rounded.
+    rows, `column_sum` a row; they are of what `out` is before it is rounded. With `watch`, a result
+    that is not finite is remembered until a pass with WATCHED asks.
     """
 
     a: Ref
@@ -146,6 +147,7 @@ class Pass(Op):
     row_sum: Ref | None = None
     row_max: Ref | None = None
     column_sum: Ref | None = None
+    watch: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,11 +35,10 @@ def update(
     pull = b.floats(f"{name}.pull", rows, channels)
     if decay:
         b.work(f"{name}.decay", weight, p=number(decay), out=pull)
-        b.work(
-            pull.name, gradient, p=number(1 / sgd.loss_scale), q=full(pull), out=pull
-        )
+        scaled, start = 1 / sgd.loss_scale, full(pull)
+        b.work(pull.name, gradient, p=number(scaled), q=start, out=pull, watch=True)
     else:
-        b.work(pull.name, gradient, p=number(1 / sgd.loss_scale), out=pull)
+        b.work(pull.name, gradient, p=number(1 / sgd.loss_scale), out=pull, watch=True)
     b.work(speed.name, momentum, p=number(sgd.momentum), q=full(pull), out=speed)
     b.work(new.name, speed, p=number(-sgd.rate), q=full(weight), out=new)
     return new

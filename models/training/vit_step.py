@@ -26,7 +26,7 @@ from moesaic.models.training.linear import (
     linear_backward,
     linear_forward,
 )
-from moesaic.models.training.loss import cross_entropy
+from moesaic.models.training.loss import cross_entropy, overflow
 from moesaic.models.training.matrix import Matrix
 from moesaic.models.training.method import Method, Optimiser
 from moesaic.models.training.norm import norm_backward, norm_forward
@@ -70,6 +70,7 @@ class VitStep:
         self.b.gradients[head.name] = cross_entropy(self.b, self.values[head.name])
         for layer in reversed(layers):
             self._backward(layer)
+        overflow(self.b)
         return self.b.step
 
     def _matrix(self, layer: Linear) -> Matrix:

@@ -1,0 +1,1 @@
+"""From a training step to the training machine's commands, and their exact cycles."""

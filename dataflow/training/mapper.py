@@ -1,0 +1,235 @@
+"""The training mapper: a step and a machine in, a program out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from moesaic.dataflow.packing import Bytes
+from moesaic.dataflow.scoreboard import Scoreboard
+from moesaic.dataflow.steps import Work
+from moesaic.dataflow.training.image import bytes_of, tensor_bytes
+from moesaic.dataflow.training.lower import W_WRITE, X_WRITE, Lowering
+from moesaic.dataflow.training.places import Places, ceil_div, tensors_of, writers
+from moesaic.models.accel import AccelSpec
+from moesaic.models.commands import COMMAND_BYTES, Command, Unit
+from moesaic.models.training.execute import Value
+from moesaic.models.training.memories import Store, shape
+from moesaic.models.training.step import Op, Pack, Pass, Product, Role, Step, Tensor
+
+ALIGN = 4096
+AHEAD = 12  # operations between a LOAD and the first use of what it brings
+BLOCK = "program"
+MAX_BEATS = (1 << 16) - 1  # of a copy's piece
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainNote:
+    """What a command is for: operation, stage, MACs executed."""
+
+    op: str
+    stage: str = ""
+    macs: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class TrainProgram:
+    """Commands with their notes, and where the host finds tensors in memory.
+
+    `addresses` are those of tensors of roles INPUT, STATE and NEXT, and of their places.
+    """
+
+    spec: AccelSpec
+    step: Step
+    commands: list[Command]
+    notes: list[TrainNote]
+    addresses: dict[str, tuple[int, int]]
+    program_address: int
+    memory_bytes: int
+    peak_words: dict[str, int] = field(default_factory=dict)
+
+
+class TrainMapper:
+    """Map a step: tensors get room when they are written, and lose it after their last use.
+
+    Parameters
+    ----------
+    spec : AccelSpec
+        With `numbers` fp16 or bf16.
+    step : Step
+    """
+
+    def __init__(self, spec: AccelSpec, step: Step) -> None:
+        self.spec, self.step = spec, step
+        self.places = Places(spec=spec, stores=writers(step))
+        self.lowering = Lowering(spec, self.places)
+        self.board = Scoreboard()
+        self.board.counts[Unit.LOAD] = 1  # the command processor fetches the first block itself
+        self.commands: list[Command] = []
+        self.notes: list[TrainNote] = []
+        self.addresses: dict[str, tuple[int, int]] = {}
+
+    def run(self) -> TrainProgram:
+        """Return the program."""
+        data_end = self._addresses()
+        uses = _uses(self.step)
+        loads = self._loads(uses)
+        for number, op in enumerate(self.step.ops):
+            for tensor in loads.get(number, ()):
+                self.places.put(tensor)
+                self._copy(Unit.LOAD, tensor, op)
+            for tensor in tensors_of(op):
+                if tensor.name not in self.places.now:
+                    self.places.put(tensor)
+            self._lower(op)
+            for tensor in {t.name: t for t in tensors_of(op)}.values():
+                if uses[tensor.name][1] == number:
+                    if tensor.role == Role.NEXT:
+                        self._copy(Unit.STORE, tensor, op)
+                    self.places.drop(tensor)
+        return self._finish(data_end)
+
+    def _addresses(self) -> int:
+        """Give the host's tensors addresses; return the first free one."""
+        at = 0
+        for tensor in self.step.tensors.values():
+            if tensor.role == Role.INNER:
+                continue
+            data, places = bytes_of(tensor, self.places)
+            start = at
+            at = _aligned(at + data)
+            self.addresses[tensor.name] = (start, at)
+            at = _aligned(at + places)
+        return at
+
+    def _loads(self, uses: Mapping[str, tuple[int, int]]) -> dict[int, list[Tensor]]:
+        """Return what is loaded before each operation."""
+        out: dict[int, list[Tensor]] = {}
+        for tensor in self.step.tensors.values():
+            if tensor.role in (Role.INPUT, Role.STATE) and tensor.name in uses:
+                out.setdefault(max(0, uses[tensor.name][0] - AHEAD), []).append(tensor)
+        return out
+
+    def _lower(self, op: Op) -> None:
+        match op:
+            case Pass():
+                self._work(self.lowering.pass_work(op), op)
+            case Pack():
+                self._work(self.lowering.pack_work(op), op)
+            case Product():
+                for stationary, stream, macs in self.lowering.product_works(op):
+                    self._work(stationary, op)
+                    self._work(stream, op, macs)
+
+    def _work(self, work: Work, op: Op, macs: int = 0) -> None:
+        self._begin_block()
+        waits = self.board.add(work.unit, reads=work.reads, writes=work.writes, ports=work.ports)
+        self._emit({"unit": work.unit, **work.fields, **waits}, op, macs)
+
+    def _copy(self, unit: Unit, tensor: Tensor, op: Op) -> None:
+        """Copy a tensor, and its places, between memory and chip."""
+        place, (address, place_address) = self.places.now[tensor.name], self.addresses[tensor.name]
+        pieces = [(place.store, place.base, place.words, address)]
+        if place.place_words:
+            pieces.append((Store.PLACES, place.place_base, place.place_words, place_address))
+        for store, base, words, where in pieces:
+            log2 = shape(self.spec, store).beats_log2
+            span = ((store.name, base, base + words),)
+            port = {Store.X: (X_WRITE,), Store.W: (W_WRITE,), Store.PLACES: (W_WRITE,)}
+            load = unit == Unit.LOAD
+            beats = words << log2
+            rows = ceil_div(beats, MAX_BEATS)
+            while beats % rows:
+                rows += 1
+            work = Work(
+                unit=unit,
+                fields={
+                    "address": where,
+                    "rows": rows,
+                    "row_beats": beats // rows,
+                    "row_pitch": beats // rows * self.spec.bus_bytes if rows > 1 else 0,
+                    "buffer": store,
+                    "line": base << log2,
+                    "line_pitch": beats // rows if rows > 1 else 0,
+                },
+                reads=() if load else span,
+                writes=span if load else (),
+                ports=port.get(store, ()) if load else (),
+            )
+            self._work(work, op)
+
+    def _begin_block(self) -> None:
+        """Put the fetch of the next block in front of a block's first command."""
+        spec = self.spec
+        if len(self.commands) % spec.block_commands:
+            return
+        block = len(self.commands) // spec.block_commands + 1
+        size = spec.block_commands * COMMAND_BYTES
+        fields = {
+            "unit": Unit.LOAD,
+            "address": block * size,  # from the program's begin on, until _finish
+            "rows": 1,
+            "row_beats": size // spec.bus_bytes,
+            "row_pitch": 0,
+            "buffer": Store.COMMAND,
+            "line": block % 2 * (size // spec.bus_bytes),
+        }
+        self.commands.append(fields | self.board.add(Unit.LOAD))
+        self.notes.append(TrainNote(op=BLOCK))
+
+    def _emit(self, command: Command, op: Op, macs: int = 0) -> None:
+        self.commands.append(command)
+        self.notes.append(TrainNote(op=op.name, stage=op.stage, macs=macs))
+
+    def _finish(self, data_end: int) -> TrainProgram:
+        self._begin_block()
+        waits = self.board.fields(dict(self.board.counts))
+        self.commands.append({"unit": Unit.END, **waits})
+        self.notes.append(TrainNote(op="end"))
+        for command, note in zip(self.commands, self.notes, strict=True):
+            if note.op == BLOCK:
+                command["address"] += data_end
+        spec = self.spec
+        blocks = ceil_div(len(self.commands), spec.block_commands) + 1
+        return TrainProgram(
+            spec=spec,
+            step=self.step,
+            commands=self.commands,
+            notes=self.notes,
+            addresses=self.addresses,
+            program_address=data_end,
+            memory_bytes=data_end + blocks * spec.block_commands * COMMAND_BYTES,
+            peak_words={s.name: arena.peak for s, arena in self.places.arenas.items()},
+        )
+
+
+def map_step(step: Step, spec: AccelSpec) -> TrainProgram:
+    """Map a step; see :class:`TrainMapper`."""
+    return TrainMapper(spec, step).run()
+
+
+def memory_image(program: TrainProgram, given: Mapping[str, Value]) -> NDArray[np.uint8]:
+    """Return the memory before a step: what the host and the step before left, without commands."""
+    image = np.zeros(program.memory_bytes, dtype=np.uint8)
+    for name, value in given.items():
+        tensor = program.step.tensors.get(name)
+        if tensor is None or tensor.role not in (Role.INPUT, Role.STATE):
+            continue
+        parts: tuple[Bytes, Bytes] = tensor_bytes(tensor, value, program.spec)
+        for address, data in zip(program.addresses[name], parts, strict=True):
+            image[address : address + len(data)] = data
+    return image
+
+
+def _uses(step: Step) -> dict[str, tuple[int, int]]:
+    """Return the first and the last operation that knows each tensor."""
+    out: dict[str, tuple[int, int]] = {}
+    for number, op in enumerate(step.ops):
+        for tensor in tensors_of(op):
+            out[tensor.name] = (out.get(tensor.name, (number, 0))[0], number)
+    return out
+
+
+def _aligned(size: int) -> int:
+    return -(-size // ALIGN) * ALIGN

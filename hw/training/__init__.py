@@ -1,0 +1,1 @@
+"""The floating-point training machine; docs/training.md is its design."""
