@@ -178,7 +178,7 @@ class Lowering:
         fields["beats"] = ceil_div(a.beats, line) * line
         if op.out is not None:
             place = self.places.now[op.out.name]
-            fields |= {"out_base": place.base, "index_base": 2 * place.place_base}
+            fields |= {"out_base": place.base, "index_base": place.place_base}
             writes += place.spans
             ports = (W_WRITE,)
         if op.dense_out is not None:
@@ -235,7 +235,7 @@ class Lowering:
         held: dict[str, int] = {"n_tiles": tiles, "k_tiles": k_tiles, "mode": spec.mode_number(nm)}
         if term.layout == Layout.WEIGHTS:
             line = tile * k_tiles * spec.columns
-            held |= {"base": right.base + line, "index_base": 2 * right.place_base + line}
+            held |= {"base": right.base + line, "index_base": right.place_base + line // 2}
             reads = right.spans
         else:
             held |= self._held(term, right, tile)
