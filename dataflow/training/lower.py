@@ -235,7 +235,7 @@ class Lowering:
         held: dict[str, int] = {"n_tiles": tiles, "k_tiles": k_tiles, "mode": spec.mode_number(nm)}
         if term.layout == Layout.WEIGHTS:
             line = tile * k_tiles * spec.columns
-            held |= {"base": right.base + line, "index_base": right.place_base + line // 2}
+            held |= {"line_base": right.base + line, "index_base": right.place_base + line // 2}
             reads = right.spans
         else:
             held |= self._held(term, right, tile)
@@ -261,9 +261,8 @@ class Lowering:
                 "base": left.base + (term.left.row + row * term.left.step) * left.pitch,
                 "position": term.left.channel,
                 "pitch": left.pitch * term.left.step,
-                "dest_base": out.base + part.row * out.pitch,
+                "dest_base": out.base + part.row * out.pitch + op.out.channel // spec.lanes + tile,
                 "dest_pitch": out.pitch * op.out.step,
-                "dest_position": op.out.channel // spec.lanes + tile,
                 "first": int(first),
                 "last": int(last),
             },
@@ -281,15 +280,15 @@ class Lowering:
         self._check_part(right, spec.columns if rows_held else spec.rows)
         row = right.row + (0 if rows_held else tile * spec.columns * right.step)
         fields = {
-            "source": 1,
+            "source_x": 1,
             "row_mode": int(rows_held),
             "base": place.base + row * place.pitch,
             "position": right.channel + (tile * spec.columns if rows_held else 0),
             "pitch": place.pitch * right.step,
         }
         if rows_held:
-            return fields | {"k_valid": right.rows}
-        return fields | {"n_valid": right.rows - tile * spec.columns}
+            return fields | {"valid": right.rows}
+        return fields | {"valid": right.rows - tile * spec.columns}
 
     def _check_part(self, ref: Ref, size: int) -> None:
         """Refuse parts of tensors that begin or end within a tile of operands."""
