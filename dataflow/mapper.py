@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from moesaic.dataflow.by_token import by_token
 from moesaic.dataflow.lower import Lowering
 from moesaic.dataflow.options import STANDARD, MapOptions
 from moesaic.dataflow.packing import pack_tokens
@@ -53,6 +54,8 @@ def map_graph(
 
     lowering = Lowering(spec, graph, input_address=0, options=options)
     template = lowering.run()
+    if options.experts == "by-token":
+        template = by_token(template, tokens_per_beat=spec.tokens_per_beat)
     input_place = _input_place(lowering, template, source)
     output_place = lowering.places[graph.nodes[-1].name]
 

@@ -154,6 +154,7 @@ class Schedule:
                 "line": base << beats_log2,
                 "line_pitch": fetch.line_pitch,
                 "expert": fetch.expert,
+                "place": fetch.place,
                 **waits,
             },
             step,

@@ -28,6 +28,7 @@ class Fetch:
     row_beats: int = 0
     line_pitch: int = 0
     expert: int = 0  # 1 + expert: skipped where it has no tokens
+    place: int = 0  # 1 + a place of its queues: skipped where no token is there
     behind: int = 0  # steps from that of the routing to this one
 
 

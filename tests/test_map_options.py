@@ -53,6 +53,8 @@ def test_orders_of_attention(columns: int, tmp_path: Path) -> None:
 def test_unknown_orders_are_refused() -> None:
     with pytest.raises(InputError, match="attention must be one of shared, plain, not 'fast'"):
         MapOptions(attention="fast")
+    with pytest.raises(InputError, match="experts must be one of by-expert, by-token, not 'all'"):
+        MapOptions(experts="all")
 
 
 def test_macs_of_rows_add_up() -> None:
