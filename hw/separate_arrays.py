@@ -39,9 +39,7 @@ class SeparateArrays(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        arrays = [
-            place(m, name, "moesaic_one_array", self.array.signature) for name in ARRAYS
-        ]
+        arrays = [place(m, name, "moesaic_one_array", self.array.signature) for name in ARRAYS]
         for number, array in enumerate(arrays):
             for name in CONTROL:
                 step = getattr(self, name)
