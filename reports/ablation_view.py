@@ -6,8 +6,8 @@ from typing import Any
 from moesaic.reports.ablation_record import Ablation, AblationRow, BandwidthRow
 
 SHOWN = ("dsp", "mult18", "bram36", "ebr", "lut", "lut4", "ff")
-WIDTH, HEIGHT = 720, 300  # of the chart, in its own units
-LEFT, RIGHT, TOP, BOTTOM = 64, 150, 14, 44
+WIDTH, HEIGHT = 780, 300  # of the chart, in its own units
+LEFT, RIGHT, TOP, BOTTOM = 64, 210, 14, 44
 COLOURS = {"shared": "stream", "plain": "load"}
 LABELS = {"shared": "tiles shared by all queries", "plain": "row after row of queries"}
 Row = dict[str, Any]
