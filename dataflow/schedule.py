@@ -54,7 +54,7 @@ class Ring:
                 return block.start
         return None
 
-    def take(self, lines: int, data: Bytes | None, step: int, emitted: int) -> int | None:
+    def take(self, lines: int, step: int, emitted: int, data: Bytes | None = None) -> int | None:
         """Return the first line of a new block, None while steps to come need its place."""
         if lines > self.size:
             return None
@@ -143,11 +143,9 @@ class Schedule:
             base = fetch.base
         else:
             ring = self._rings[fetch.buffer]
-            # what an expert's commands fetched may have been skipped
-            there = None if fetch.expert else ring.find(fetch.data, index)
-            found = there
-            if found is None:
-                found = ring.take(fetch.lines, None if fetch.expert else fetch.data, index, emitted)
+            data = None if fetch.expert else fetch.data  # that of an expert may have been skipped
+            there = ring.find(data, index)
+            found = ring.take(fetch.lines, index, emitted, data) if there is None else there
             if found is None:
                 return False
             base = found

@@ -14,7 +14,7 @@ from moesaic.dataflow.options import MapOptions
 from moesaic.dataflow.program import Program
 from moesaic.dataflow.queues import queue_lengths
 from moesaic.models.accel import AccelSpec
-from moesaic.models.commands import Buffer, Unit
+from moesaic.models.commands import Buffer, Unit, VectorOp
 from moesaic.models.errors import InputError
 from moesaic.models.execute import execute
 from moesaic.models.graph import Ints, Product
@@ -158,11 +158,35 @@ def used_experts(prepared: Prepared) -> set[str]:
 
 
 @pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("label", CASES)
+def test_programs_have_no_races(name: str, label: str) -> None:
+    assert check_program(prepare(SPECS[name], CASES[label]).program) == []
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_queues_are_filled_by_all_images(name: str) -> None:
+    """The first image's routing empties them; rows of the next begin where its own end."""
+    case = CASES["odd tokens"]
+    prepared = prepare(SPECS[name], case)
+    commands = [
+        (note.image, command)
+        for command, note in prepared.program.of_unit(Unit.VECTOR)
+        if command["op"] == VectorOp.ROUTE
+    ]
+    assert [image for image, _ in commands] == [0, 1, 2] * 2
+    tokens, banks = commands[0][1]["tokens"], SPECS[name].tokens_per_beat
+    for image, command in commands:
+        assert command["append"] == (image > 0)
+        assert command["dest_token"] == image * -(-tokens // banks) * banks
+    for (image, command), lengths in zip(commands, prepared.queues, strict=True):
+        assert np.sum(lengths) == (image + 1) * tokens * command["top"]
+
+
+@pytest.mark.parametrize("name", SPECS)
 def test_batches_are_exact(name: str, tmp_path: Path) -> None:
     spec, jobs, expected = SPECS[name], [], []
     for case in CASES.values():
         prepared = prepare(spec, case)
-        assert check_program(prepared.program) == []
         for stall in STALLS:
             jobs.append(Job(program=prepared.program, inputs=prepared.inputs, stall=stall, seed=7))
             expected.append(prepared)
@@ -208,6 +232,25 @@ def test_all_weights_are_loaded_once_where_they_fit() -> None:
     counts = Counter(weights)
     products = [n for n in prepared.program.graph.nodes if isinstance(n, Product)]
     assert {counts[node.name, 0] for node in products} == {2}  # weights and parameters
+
+
+@pytest.mark.parametrize("buffer", [Buffer.WEIGHT, Buffer.PARAM], ids=["weights", "parameters"])
+def test_experts_of_later_images_are_loaded(buffer: Buffer) -> None:
+    """Image by image, what was skipped for the first one is loaded for the next that needs it."""
+    spec = replace(SPECS["p2-int8"], param_columns=1024)  # parameters stay on chip, if they came
+    prepared = prepare(spec, CASES["late"], IMAGES)
+    program, skipped = prepared.program, prepared.timing.skipped
+    loaded: set[tuple[str, int]] = set()
+    first_used = 0
+    for i, (command, note) in enumerate(zip(program.commands, program.notes, strict=True)):
+        if i in skipped:
+            continue
+        if command["unit"] == Unit.LOAD and command["buffer"] == buffer:
+            loaded.add((note.node, note.part))
+        if command["unit"] == Unit.STREAM and command.get("expert"):
+            assert (note.node, note.part) in loaded, note
+            first_used += note.image > 0
+    assert first_used
 
 
 def test_queues_that_cannot_hold_a_batch() -> None:
