@@ -147,27 +147,30 @@ def _aligned(size: int) -> int:
 def _lower(
     graph: Graph, spec: AccelSpec, batch: int, options: MapOptions
 ) -> tuple[Lowering, list[Step]]:
-    """Lower a batch by layers, or one image again and again."""
+    """Lower a batch by layers, at once or in the largest equal groups that fit; else by images."""
     refused = ""
-    if batch > 1 and options.batch != "images" and options.experts == "by-expert":
+    layers = options.batch != "images" and options.experts == "by-expert"
+    sizes = [n for n in range(batch, 1, -1) if layers and batch % n == 0]
+    for size in (*sizes, 1):
+        kind = BatchLowering if size > 1 else Lowering
+        lowering = kind(spec, graph, options=options, images=size)
         try:
-            layers = BatchLowering(spec, graph, options=options, images=batch)
-            return layers, layers.run()
+            steps = lowering.run()
+            break
         except InputError as error:
-            if options.batch == "layers":
+            if size == 1 or options.batch == "layers":
                 raise
-            refused = str(error)
-    lowering = Lowering(spec, graph, options=options)
-    template = lowering.run()
+            refused = refused or str(error)
     if options.experts == "by-token":
-        template = by_token(template, tokens_per_beat=spec.tokens_per_beat)
+        steps = by_token(steps, tokens_per_beat=spec.tokens_per_beat)
     if refused:
-        lowering.notes.append(f"the batch runs image by image: {refused}")
-    return lowering, [_clone(step, image) for image in range(batch) for step in template]
+        images = f"{size} images" if size > 1 else "one image"
+        lowering.notes.append(f"the batch runs {images} at a time: {refused}")
+    return lowering, [_clone(step, first) for first in range(0, batch, size) for step in steps]
 
 
-def _clone(step: Step, image: int) -> Step:
-    """Return a step for one image: the same data, its own commands."""
+def _clone(step: Step, first: int) -> Step:
+    """Return a step for a group of images that begins with `first`: the same data, own commands."""
     works = [replace(work, fields=dict(work.fields)) for work in step.works]
     fetches = [replace(fetch) for fetch in step.fetches]
-    return replace(step, image=image, works=works, fetches=fetches)
+    return replace(step, image=step.image + first, works=works, fetches=fetches)

@@ -26,7 +26,7 @@ class MapOptions:
     batch : str
         ``layers``: each layer of all images in turn, so that weights are loaded once for a batch,
         those of experts always. ``images``: one image after another, which needs no more room than
-        one alone. ``auto``: by layers where there is room.
+        one alone. ``auto``: by layers, in the largest equal groups of images that find room.
     """
 
     attention: str = "shared"

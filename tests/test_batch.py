@@ -263,9 +263,23 @@ def test_queues_that_cannot_hold_a_batch() -> None:
         prepare(spec, case)
     prepared = prepare(spec, case, MapOptions())
     assert prepared.program.remarks == [
-        "the batch runs image by image: psum_depth must be at least 18 for 36 tokens, not 16"
+        "the batch runs one image at a time: psum_depth must be at least 18 for 36 tokens, not 16"
     ]
     assert max(expert_loads(prepared.program, prepared.timing).values()) == case.batch
+
+
+def test_groups_of_a_batch(tmp_path: Path) -> None:
+    """Four images on a machine that has room for two: experts are loaded once for each two."""
+    spec = replace(SPECS["p2-int8"], psum_depth=16)
+    case = replace(CASES["odd tokens"], batch=4)
+    prepared = prepare(spec, case, MapOptions())
+    assert check_program(prepared.program) == []
+    assert prepared.program.remarks == [
+        "the batch runs 2 images at a time: psum_depth must be at least 24 for 48 tokens, not 16"
+    ]
+    assert max(expert_loads(prepared.program, prepared.timing).values()) == 2
+    (log,), _ = simulate([Job(program=prepared.program, inputs=prepared.inputs)], tmp_path)
+    prepared.check(log, stall=0)
 
 
 @pytest.mark.parametrize("form", ["prenorm", "pooled", "postnorm", "selected"])
