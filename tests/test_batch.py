@@ -9,6 +9,7 @@ import pytest
 
 from moesaic.dataflow.check import check_program
 from moesaic.dataflow.cycles import Timing, predict
+from moesaic.dataflow.lower_batch import BatchLowering
 from moesaic.dataflow.mapper import map_graph
 from moesaic.dataflow.options import MapOptions
 from moesaic.dataflow.program import Program
@@ -161,6 +162,24 @@ def used_experts(prepared: Prepared) -> set[str]:
 @pytest.mark.parametrize("label", CASES)
 def test_programs_have_no_races(name: str, label: str) -> None:
     assert check_program(prepare(SPECS[name], CASES[label]).program) == []
+
+
+def test_places_stay_until_all_parts_were_lowered() -> None:
+    """A part of the last image may come before one of the first, which still reads its tensor."""
+    graph = prepare(SPECS["p2-int8"], CASES["odd tokens"]).program.graph
+    lowering = BatchLowering(SPECS["p2-int8"], graph, options=LAYERS, images=2)
+    name = graph.nodes[0].name
+    (reader,) = lowering.users(name)
+    for image in range(2):
+        lowering.places.image = image
+        lowering.lower(graph.nodes[0])
+    there = list(lowering.scratch.live[Buffer.INPUT])
+    with lowering.keeping():
+        for image in range(2):
+            lowering.places.image = image
+            lowering.release(name, reader.name)
+            assert lowering.scratch.live[Buffer.INPUT] == there
+    assert lowering.scratch.live[Buffer.INPUT] == []
 
 
 @pytest.mark.parametrize("name", SPECS)
