@@ -30,7 +30,7 @@ class ProductLowering(LoweringBase):
         """Lower ``x @ weight + bias`` into chunks of whole output tiles."""
         spec = self.spec
         source = self.places[node.x]
-        tokens = self.graph[node.x].tokens
+        tokens = self.tokens(node.x)
         dest = self._destination(node, tokens)
         nm = self._mode(node, source)
         weight = self._placed(node, source, dest)
@@ -273,7 +273,14 @@ class ProductLowering(LoweringBase):
         channels = head_channels(heads, size, step)
         # scores read whole rows of queries and keys: what pads a head is written, as zeros
         width = self.columns_width(heads * ceil_div(size, step) * step)
-        return self.scratch.place(buffer, tokens, width, what=node.name, channels=channels)
+        return self.places.give(
+            buffer,
+            tokens,
+            width,
+            what=node.name,
+            channels=channels,
+            together=buffer == Buffer.RESIDUAL,
+        )
 
     def _mode(self, node: Product, source: Place) -> NM | None:
         """Return the weight format to use; dense where the array or the layout cannot."""

@@ -6,6 +6,7 @@ from moesaic.models.errors import InputError
 
 ATTENTION = ("shared", "plain")
 EXPERTS = ("by-expert", "by-token")
+BATCH = ("auto", "layers", "images")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,13 +23,18 @@ class MapOptions:
     experts : str
         ``by-expert``: an expert's weights are loaded once and serve all tokens of its queue.
         ``by-token``: they are loaded again for every token that goes to it.
+    batch : str
+        ``layers``: each layer of all images in turn, so that weights are loaded once for a batch,
+        those of experts always. ``images``: one image after another, which needs no more room than
+        one alone. ``auto``: by layers, in the largest equal groups of images that find room.
     """
 
     attention: str = "shared"
     experts: str = "by-expert"
+    batch: str = "auto"
 
     def __post_init__(self) -> None:
-        for name, allowed in (("attention", ATTENTION), ("experts", EXPERTS)):
+        for name, allowed in (("attention", ATTENTION), ("experts", EXPERTS), ("batch", BATCH)):
             value = getattr(self, name)
             if value not in allowed:
                 raise InputError(f"{name} must be one of {', '.join(allowed)}, not {value!r:.40}")

@@ -185,6 +185,7 @@ FIELDS: Mapping[Unit, tuple[Field, ...]] = {
         Field("reciprocal", 32, "LAYERNORM: fixed-point 1 / valid"),
         Field("epsilon", 40, "LAYERNORM: epsilon in the units of the variance sum"),
         Field("passes", 2, "SOFTMAX: passes over the scores, as models.softmax; 0 is one pass"),
+        Field("append", 1, "ROUTE: tokens join those that are in the queues; 0 empties them first"),
     ),
     Unit.END: (),
 }
