@@ -37,6 +37,7 @@ def operands(rng: np.random.Generator, sums: int, fmt: FloatFormat) -> tuple[Pat
     b[::3, ::2] = b[::3, 1::2] ^ fmt.sign
     wild = float_cases.numbers(rng, 2 * (sums // 5) * INNER, fmt).reshape(2, -1, INNER)
     a[: sums // 5], b[: sums // 5] = wild.astype(np.uint16)
+    a[-1], b[-1] = fmt.sign, 1  # a sum of minus zeros
     return a, b
 
 
