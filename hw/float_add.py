@@ -78,8 +78,12 @@ class FloatAdd(wiring.Component):
         operand = aligned ^ subtract_late.replicate(WIDTH)
         minuend = Cat(Const(0, WIDTH - FP32.significand_bits), large_late)
         m.d.sync += [
-            # In two's complement the upper end's carry is taken back where one subtracts.
-            total.eq(minuend + Cat(operand, subtract_late) + subtract_late),
+            # Two's complement; its one comes in as a carry out of a bit of both below.
+            total.eq(
+                (Cat(subtract_late, minuend) + Cat(subtract_late, operand, subtract_late))[
+                    1 : WIDTH + 2
+                ]
+            ),
             limit.eq((1 << WIDTH) >> field_late),
         ]
         field_late = delay(m, field_late, 1, "field_at_sum")
