@@ -11,7 +11,7 @@ from moesaic.models.errors import InputError
 from moesaic.models.float_arithmetic import to_words
 from moesaic.models.training.memories import Store, slices
 from moesaic.models.training.step import (
-    Function,
+    ONE,
     Kind,
     Layout,
     Operand,
@@ -125,13 +125,13 @@ class Lowering:
             unit=Unit.VECTOR, fields=fields, reads=tuple(reads), writes=tuple(writes), ports=ports
         )
 
-    def _operand(self, name: str, operand: Operand, op: Pass) -> dict[str, int]:
+    def _operand(self, name: str, operand: Operand, op: Pass | None) -> dict[str, int]:
         if operand.ref is None:
             return {
                 f"{name}_kind": OperandKind.NUMBER,
                 f"{name}_value": int(to_words([operand.number])[0]),
             }
-        if name == "p" and operand.ref == op.a:
+        if name == "p" and op is not None and operand.ref == op.a:
             return {f"{name}_kind": OperandKind.SELF}
         column = operand.spread == Spread.COLUMN
         place = self.places.now[operand.ref.tensor.name]
@@ -164,6 +164,8 @@ class Lowering:
         spec, a = self.spec, self.rows(op.a)
         fields = {
             "pack": 1,
+            **self._operand("p", ONE, None),
+            **self._operand("q", Operand(number=-0.0), None),
             "rows": a.rows,
             "valid": a.valid,
             "a_memory": self._memory(op.a),
@@ -178,12 +180,12 @@ class Lowering:
         fields["beats"] = ceil_div(a.beats, line) * line
         if op.out is not None:
             place = self.places.now[op.out.name]
-            fields |= {"out_base": place.base, "index_base": place.place_base}
+            fields |= {"row_base": place.base, "index_base": place.place_base}
             writes += place.spans
             ports = (W_WRITE,)
         if op.dense_out is not None:
             out = self.rows(op.dense_out)
-            fields |= {"target": Target.V, "row_base": out.base, "out_pitch": out.pitch}
+            fields |= {"target": Target.V, "out_base": out.base, "out_pitch": out.pitch}
             writes.append(self._span(op.dense_out))
         return Work(
             unit=Unit.VECTOR,
@@ -303,5 +305,3 @@ class Lowering:
 def _sources(op: Pass) -> list[Ref]:
     return [op.a, *(o.ref for o in (op.p, op.q) if o.ref is not None)]
 
-
-_ = Function
