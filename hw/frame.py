@@ -64,3 +64,78 @@ class Frame(wiring.Component):
                 "interrupt": Out(1),
             }
         )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        placed = {
+            name: place(m, name, f"moesaic_{name}", part.signature)
+            for name, part in self.parts.items()
+        }
+        registers, processor, load, store = (
+            placed[name] for name in ("registers", "processor", "load", "store")
+        )
+        stationary, stream, vector, array = (
+            placed[name] for name in ("stationary", "stream", "vector", "array")
+        )
+
+        # host and memory
+        connect(m, flipped(self.s_axi_control), registers.axi)
+        connect(m, load.axi, flipped(self.m_axi_gmem0))
+        connect(m, store.axi, flipped(self.m_axi_gmem1))
+        m.d.comb += [
+            processor.start.eq(registers.start),
+            processor.program.eq(registers.program),
+            registers.running.eq(processor.running),
+            registers.finish.eq(processor.finish),
+            registers.error.eq(Cat(load.error, store.error)),
+            self.interrupt.eq(registers.interrupt),
+        ]
+
+        # commands: queue, waits, unit
+        units = (load, store, stationary, stream, vector)
+        for i, (name, unit) in enumerate(zip(UNITS, units, strict=True)):
+            label = f"issue_{name.name.lower()}"
+            issue = place(m, label, f"moesaic_{label}", self.gates[name].signature)
+            connect(m, processor.queues[i], issue.queue)
+            connect(m, issue.command, unit.command)
+            m.d.comb += issue.counts.eq(processor.counts)
+        m.d.comb += [
+            processor.done_in.eq(
+                Cat(load.done, store.done, stationary.done, array.done, vector.done)
+            ),
+            registers.unit_busy.eq(Cat(*(unit.busy for unit in units))),
+        ]
+
+        # copies
+        memories = placed["memories"]
+        for target in (memories.load, processor.load):
+            m.d.comb += [
+                target.valid.eq(load.write.valid),
+                target.buffer.eq(load.write.buffer),
+                target.line.eq(load.write.line),
+                target.data.eq(load.write.data),
+            ]
+        connect(m, store.read, memories.store)
+        m.d.comb += [
+            store.read_data.eq(memories.store_data),
+            stream.full.eq(stationary.full),
+            stationary.take.eq(stream.take),
+        ]
+        self.compute(m, placed)
+        return m
+
+    def compute(self, m: Module, placed: dict[str, Any]) -> None:
+        """Wire products and vectors; `placed` are the parts by name."""
+        raise NotImplementedError
+
+
+def frame_verilog(top: Frame) -> str:
+    """Return an accelerator as one Verilog file; its top module is ``moesaic_top``."""
+    ports = {
+        "_".join(map(str, path)): (
+            value,
+            PortDirection.Input if member.flow == In else PortDirection.Output,
+        )
+        for path, member, value in top.signature.flatten(top)
+    }
+    return to_verilog(top, name="moesaic_top", extra=top.cells, ports=ports)
