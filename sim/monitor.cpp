@@ -22,6 +22,9 @@ struct Log {
   }
 };
 
+constexpr int MEMORIES = 9;  // of the training machine
+
+Log writes[MEMORIES];
 Log runs, events, array_log, vector_log, rowstat_log, route_log, load_log;
 uint32_t run = 0;
 
@@ -38,6 +41,15 @@ void log_open(const char* prefix) {
   rowstat_log.open(base + "rowstat.bin");
   route_log.open(base + "route.bin");
   load_log.open(base + "load.bin");
+  for (int memory = 0; memory < MEMORIES; ++memory) {
+    writes[memory].open(base + "write" + std::to_string(memory) + ".bin");
+  }
+}
+
+// A slice that the training machine wrote.
+void log_write(int memory, int slice, int enable, const svBitVecVal* data, int bytes) {
+  writes[memory].words({run, static_cast<uint32_t>(slice), static_cast<uint32_t>(enable)});
+  writes[memory].bytes(data, bytes);
 }
 
 // Ends a run: what follows belongs to the next one.
@@ -53,6 +65,7 @@ void log_run(int result, long long cycles, long long read_bytes, long long write
        {&runs, &events, &array_log, &vector_log, &rowstat_log, &route_log, &load_log}) {
     std::fflush(log->file);
   }
+  for (Log& log : writes) std::fflush(log.file);
 }
 
 void log_event(int kind, int unit, long long cycle) {
