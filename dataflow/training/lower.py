@@ -10,6 +10,7 @@ from moesaic.models.commands import Unit
 from moesaic.models.errors import InputError
 from moesaic.models.float_arithmetic import to_words
 from moesaic.models.training.memories import Store, slices
+from moesaic.models.training.passes import Combine
 from moesaic.models.training.step import (
     ONE,
     Kind,
@@ -33,7 +34,18 @@ MEMORIES = {
     Store.K: Memory.K,
 }
 TARGETS = {Store.X: Target.X, Store.V: Target.V, Store.S: Target.S}
+WATCH: Span = ("WATCH", 0, 1)  # what the vector unit remembers of watched values
 X_WRITE, W_WRITE = "X write", "W write"  # ports that LOAD and VECTOR share
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One part of a product: its two commands, the MACs executed, and its first row."""
+
+    stationary: Work
+    stream: Work
+    macs: int
+    row: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +130,9 @@ class Lowering:
             if ref is not None:
                 fields |= {name: 1, "row_base": self.rows(ref).base}
                 writes.append(self._span(ref))
+        if op.watch or op.combine == Combine.WATCHED:
+            writes.append(WATCH)
+            reads += [WATCH] if op.combine == Combine.WATCHED else []
         if op.column_sum is not None:
             fields |= {"column_sum": 1, "column_base": self.rows(op.column_sum).base}
             writes.append(self._span(op.column_sum))
@@ -196,13 +211,14 @@ class Lowering:
         )
 
     # ---- products -----------------------------------------------------------------------------
-    def product_works(self, op: Product) -> list[tuple[Work, Work, int]]:
-        """Return STATIONARY, STREAM and executed MACs of each part of a product.
+    def product_works(self, op: Product) -> list[Part]:
+        """Return the parts of a product, in order.
 
         Rows are cut to what the partial sums hold. Where terms share a sum, tiles of outputs come
         one by one, each with all terms.
         """
-        spec, parts = self.spec, []
+        spec = self.spec
+        parts: list[Part] = []
         n_tiles = ceil_div(op.out.channels, spec.columns)
         for row in range(0, op.out.rows, spec.psum_depth):
             rows = min(spec.psum_depth, op.out.rows - row)
@@ -225,7 +241,7 @@ class Lowering:
         tiles: int,
         first: bool,
         last: bool,
-    ) -> tuple[Work, Work, int]:
+    ) -> Part:
         spec = self.spec
         left, right, out = (
             self.places.now[ref.tensor.name] for ref in (term.left, term.right, op.out)
@@ -273,7 +289,8 @@ class Lowering:
         )
         columns = min(op.out.channels - tile * spec.columns, tiles * spec.columns)
         macs = rows * term.left.channels * columns
-        return stationary, stream, macs if nm is None else macs * nm.n // nm.m
+        macs = macs if nm is None else macs * nm.n // nm.m
+        return Part(stationary=stationary, stream=stream, macs=macs, row=row)
 
     def _held(self, term: Term, place: Place, tile: int) -> dict[str, int]:
         """Return where the stationary operand lies in X."""

@@ -26,11 +26,16 @@ MAX_BEATS = (1 << 16) - 1  # of a copy's piece
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainNote:
-    """What a command is for: operation, stage, MACs executed."""
+    """What a command is for: operation with its number in the step, stage, MACs executed.
+
+    `row` is the first row of a product's part; copies and what the machine needs have number -1.
+    """
 
     op: str
+    number: int = -1
     stage: str = ""
     macs: int = 0
+    row: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -68,6 +73,7 @@ class TrainMapper:
         self.board.counts[Unit.LOAD] = 1  # the command processor fetches the first block itself
         self.commands: list[Command] = []
         self.notes: list[TrainNote] = []
+        self.number = 0  # of the operation at work
         self.addresses: dict[str, tuple[int, int]] = {}
 
     def run(self) -> TrainProgram:
@@ -76,6 +82,7 @@ class TrainMapper:
         uses = _uses(self.step)
         loads = self._loads(uses)
         for number, op in enumerate(self.step.ops):
+            self.number = number
             for tensor in loads.get(number, ()):
                 self.places.put(tensor)
                 self._copy(Unit.LOAD, tensor, op)
@@ -118,14 +125,24 @@ class TrainMapper:
             case Pack():
                 self._work(self.lowering.pack_work(op), op)
             case Product():
-                for stationary, stream, macs in self.lowering.product_works(op):
-                    self._work(stationary, op)
-                    self._work(stream, op, macs)
+                for part in self.lowering.product_works(op):
+                    self._work(part.stationary, op)
+                    self._work(part.stream, op, macs=part.macs, row=part.row)
 
-    def _work(self, work: Work, op: Op, macs: int = 0) -> None:
+    def _work(self, work: Work, op: Op, *, macs: int = 0, row: int = 0) -> None:
         self._begin_block()
         waits = self.board.add(work.unit, reads=work.reads, writes=work.writes, ports=work.ports)
-        self._emit({"unit": work.unit, **work.fields, **waits}, op, macs)
+        copy = work.unit in (Unit.LOAD, Unit.STORE)
+        self.commands.append({"unit": work.unit, **work.fields, **waits})
+        self.notes.append(
+            TrainNote(
+                op=op.name,
+                number=-1 if copy else self.number,
+                stage=op.stage,
+                macs=macs,
+                row=row,
+            )
+        )
 
     def _copy(self, unit: Unit, tensor: Tensor, op: Op) -> None:
         """Copy a tensor, and its places, between memory and chip."""
@@ -177,10 +194,6 @@ class TrainMapper:
         }
         self.commands.append(fields | self.board.add(Unit.LOAD))
         self.notes.append(TrainNote(op=BLOCK))
-
-    def _emit(self, command: Command, op: Op, macs: int = 0) -> None:
-        self.commands.append(command)
-        self.notes.append(TrainNote(op=op.name, stage=op.stage, macs=macs))
 
     def _finish(self, data_end: int) -> TrainProgram:
         self._begin_block()
