@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from moesaic.dataflow.options import MapOptions
-from moesaic.models.accel_io import dump_accel, load_accel
+from moesaic.models.accel_io import dump_accel, load_integer_accel
 from moesaic.sim.experiment import run
 from moesaic.sim.options import RunOptions
 
@@ -65,7 +65,7 @@ def ablate(
         ``model``, ``accel``, ``task``, ``backend``, and ``rows`` with ``name``, ``slower`` (cycles
         over those of the first row) and the figures of a run named in COPIED.
     """
-    spec = load_accel(options.accel)
+    spec = load_integer_accel(options.accel)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         for number, variant in enumerate(VARIANTS):
