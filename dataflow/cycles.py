@@ -12,6 +12,7 @@ from moesaic.dataflow.memory import ReadChannel, WriteChannel
 from moesaic.dataflow.program import Program
 from moesaic.models.accel import AccelSpec
 from moesaic.models.commands import COMMAND_BYTES, UNITS, Buffer, Command, Unit, VectorOp
+from moesaic.models.hand_over import hand_over
 from moesaic.models.pipeline import gather_latency, result_latency
 from moesaic.models.vector_timing import vector_cycles
 
@@ -92,15 +93,14 @@ class _Model:
     ) -> tuple[int, int]:
         """Run the tiles of a product; return the dones of STATIONARY and STREAM."""
         spec = self.spec
-        lines = spec.rows if loader.get("row_mode") else spec.columns
-        tiles = stream["n_tiles"] * stream["k_tiles"]
-        loaded = max(loader_accept + 1, self.taken + 1) + lines  # `full` is seen
-        first = max(loaded, stream_accept + 1)
-        period = max(beats, lines + 1)
-        last = first + (tiles - 1) * period
-        self.taken = last
-        self.loader_end = (loaded if tiles == 1 else last - period + 1 + lines) - 1
-        self.stream_end = last + beats - 1
+        self.taken, self.loader_end, self.stream_end = hand_over(
+            taken=self.taken,
+            load_accept=loader_accept,
+            stream_accept=stream_accept,
+            lines=spec.rows if loader.get("row_mode") else spec.columns,
+            beats=beats,
+            tiles=stream["n_tiles"] * stream["k_tiles"],
+        )
         return self.loader_end + gather_latency(spec), self.stream_end + result_latency(spec)
 
 

@@ -113,7 +113,10 @@ ARRAY = Field(
     "array", 2, "kind of product, where each has its array: 0 linear, 1 attention, 2 expert"
 )
 
-FIELDS: Mapping[Unit, tuple[Field, ...]] = {
+Fields = Mapping[Unit, tuple[Field, ...]]
+"""The fields of each unit's commands: those of one machine."""
+
+FIELDS: Fields = {
     Unit.LOAD: (
         *_COPY,
         Field("gather", 1, "reserved: pieces chosen by an index list"),
@@ -193,20 +196,20 @@ FIELDS: Mapping[Unit, tuple[Field, ...]] = {
 Command = dict[str, int]
 
 
-def layout(unit: Unit) -> tuple[tuple[Field, int], ...]:
+def layout(unit: Unit, fields: Fields = FIELDS) -> tuple[tuple[Field, int], ...]:
     """Return the fields of a unit's command with the bit where each begins."""
     out, bit = [], 0
-    for field in (*HEADER, *FIELDS[unit]):
+    for field in (*HEADER, *fields[unit]):
         out.append((field, bit))
         bit += field.width
     assert bit <= 8 * COMMAND_BYTES
     return tuple(out)
 
 
-def encode(command: Mapping[str, int]) -> bytes:
+def encode(command: Mapping[str, int], fields: Fields = FIELDS) -> bytes:
     """Pack one command, given by field name, into its 64 bytes (little endian)."""
     unit = Unit(command["unit"])
-    known = layout(unit)
+    known = layout(unit, fields)
     unknown = set(command) - {field.name for field, _ in known}
     if unknown:
         raise ValueError(f"{unit.name} commands have no field {sorted(unknown)}")
@@ -221,13 +224,13 @@ def encode(command: Mapping[str, int]) -> bytes:
     return word.to_bytes(COMMAND_BYTES, "little")
 
 
-def decode(data: bytes) -> Command:
+def decode(data: bytes, fields: Fields = FIELDS) -> Command:
     """Unpack one command."""
     word = int.from_bytes(data, "little")
     unit = Unit(word & 0xF)
-    return {f.name: (word >> bit) & ((1 << f.width) - 1) for f, bit in layout(unit)}
+    return {f.name: (word >> bit) & ((1 << f.width) - 1) for f, bit in layout(unit, fields)}
 
 
-def assemble(commands: Iterable[Mapping[str, int]]) -> NDArray[np.uint8]:
+def assemble(commands: Iterable[Mapping[str, int]], fields: Fields = FIELDS) -> NDArray[np.uint8]:
     """Pack commands one after another."""
-    return np.frombuffer(b"".join(encode(c) for c in commands), dtype=np.uint8)
+    return np.frombuffer(b"".join(encode(c, fields) for c in commands), dtype=np.uint8)

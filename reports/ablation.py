@@ -13,7 +13,7 @@ from typing import Any
 
 from moesaic.dataflow.options import MapOptions
 from moesaic.models.accel import AccelSpec
-from moesaic.models.accel_io import dump_accel, load_accel
+from moesaic.models.accel_io import dump_accel, load_integer_accel
 from moesaic.models.commands import Buffer
 from moesaic.models.geometry import geometry
 from moesaic.models.graph import Route
@@ -84,7 +84,7 @@ def ablate(
         ``on_chip_bytes`` (scratchpads in use at most), ``resources`` by name, None without
         synthesis, and the figures of a run named in COPIED.
     """
-    spec = load_accel(options.accel)
+    spec = load_integer_accel(options.accel)
     target = next((t for t, part in FAMILIES.items() if spec.board.part.startswith(part)), "xcup")
     rows: list[dict[str, Any]] = []
     limits: dict[str, int] = {}

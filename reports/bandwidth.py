@@ -15,7 +15,7 @@ from moesaic.dataflow.cycles import predict
 from moesaic.dataflow.mapper import map_graph
 from moesaic.dataflow.options import ATTENTION, MapOptions
 from moesaic.models.accel import AccelSpec
-from moesaic.models.accel_io import load_accel
+from moesaic.models.accel_io import load_integer_accel
 from moesaic.models.errors import InputError
 from moesaic.models.execute import execute
 from moesaic.models.graph import Graph, Ints, Mix, Product
@@ -53,7 +53,7 @@ def measure_bandwidth(
     InputError
         If the model has no attention that ends in the residual stream.
     """
-    spec = load_accel(options.accel)
+    spec = load_integer_accel(options.accel)
     model = load_model(options.model, options.task)
     images, _ = model.images(1, options.seed)
     whole = quantise(model.network, model.calibration, data_bits=spec.data_bits, gelu=spec.gelu)
