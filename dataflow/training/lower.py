@@ -36,6 +36,7 @@ MEMORIES = {
 TARGETS = {Store.X: Target.X, Store.V: Target.V, Store.S: Target.S}
 WATCH: Span = ("WATCH", 0, 1)  # what the vector unit remembers of watched values
 X_WRITE, W_WRITE = "X write", "W write"  # ports that LOAD and VECTOR share
+X_READ = "X read"  # the port that STORE and VECTOR share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +127,8 @@ class Lowering:
             }
             writes.append(self._span(op.out))
             ports = (X_WRITE,) if place.store == Store.X else ()
+        if any(self.places.now[ref.tensor.name].store == Store.X for ref in _sources(op)):
+            ports += (X_READ,)
         for name, ref in (("row_sum", op.row_sum), ("row_max", op.row_max)):
             if ref is not None:
                 fields |= {name: 1, "row_base": self.rows(ref).base}
@@ -195,7 +198,7 @@ class Lowering:
         fields["beats"] = ceil_div(a.beats, line) * line
         if op.out is not None:
             place = self.places.now[op.out.name]
-            fields |= {"row_base": place.base, "index_base": place.place_base}
+            fields |= {"lines": 1, "row_base": place.base, "index_base": place.place_base}
             writes += place.spans
             ports = (W_WRITE,)
         if op.dense_out is not None:

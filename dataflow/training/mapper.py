@@ -10,7 +10,7 @@ from moesaic.dataflow.packing import Bytes
 from moesaic.dataflow.scoreboard import Scoreboard
 from moesaic.dataflow.steps import Work
 from moesaic.dataflow.training.image import bytes_of, tensor_bytes
-from moesaic.dataflow.training.lower import W_WRITE, X_WRITE, Lowering
+from moesaic.dataflow.training.lower import W_WRITE, X_READ, X_WRITE, Lowering
 from moesaic.dataflow.training.places import Places, ceil_div, tensors_of, writers
 from moesaic.models.accel import AccelSpec
 from moesaic.models.commands import COMMAND_BYTES, Command, Unit
@@ -153,8 +153,12 @@ class TrainMapper:
         for store, base, words, where in pieces:
             log2 = shape(self.spec, store).beats_log2
             span = ((store.name, base, base + words),)
-            port = {Store.X: (X_WRITE,), Store.W: (W_WRITE,), Store.PLACES: (W_WRITE,)}
             load = unit == Unit.LOAD
+            port = {
+                Store.X: (X_WRITE,) if load else (X_READ,),
+                Store.W: (W_WRITE,) if load else (),
+                Store.PLACES: (W_WRITE,) if load else (),
+            }
             beats = words << log2
             rows = ceil_div(beats, MAX_BEATS)
             while beats % rows:
@@ -172,7 +176,7 @@ class TrainMapper:
                 },
                 reads=() if load else span,
                 writes=span if load else (),
-                ports=port.get(store, ()) if load else (),
+                ports=port.get(store, ()),
             )
             self._work(work, op)
 

@@ -63,6 +63,7 @@ CONTROL = data.StructLayout(
         "row_max": 1,
         "column_sum": 1,
         "pack": 1,
+        "lines": 1,
         "mode": 4,
         "out": ADDRESS_BITS,
         "row_slice": ADDRESS_BITS,
@@ -169,7 +170,7 @@ class Vector(wiring.Component):
             m.d.comb += control[name].eq(step[name])
         for name in (
             *("combine", "function", "watch", "target", "transpose", "fill", "row_sum"),
-            *("row_max", "column_sum", "pack", "mode", "column_base"),
+            *("row_max", "column_sum", "pack", "lines", "mode", "column_base"),
         ):
             m.d.comb += control[name].eq(c[name])
         m.d.comb += [
@@ -345,10 +346,10 @@ class Vector(wiring.Component):
             pack.valid.eq(now.valid & now.pack),
             pack.mode.eq(now.mode),
             pack.values.as_value().eq(Cat(*rounded)),
-            self.line.valid.eq(pack.line_valid & (then.target != Target.V)),
+            self.line.valid.eq(pack.line_valid & then.lines),
             self.line.slice.eq(then.line),
             self.line.data.eq(pack.line.as_value()),
-            self.places.valid.eq(pack.line_valid & (then.target != Target.V) & (then.mode != 0)),
+            self.places.valid.eq(pack.line_valid & then.lines & (then.mode != 0)),
             self.places.slice.eq(then.place_line),
             self.places.data.eq(pack.places.as_value()),
         ]

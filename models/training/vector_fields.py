@@ -75,6 +75,7 @@ VECTOR_FIELDS = (
     Field("row_base", ADDRESS_BITS, "slice of S that begins with row 0; packings: first line of W"),
     Field("column_sum", 1, "sums of columns go to K"),
     Field("column_base", PITCH_BITS, "first slice of K"),
+    Field("lines", 1, "packings: lines go to W; what is kept in place goes to V with target V"),
     Field("mode", 4, "packings: weight format, as in STATIONARY"),
     Field("index_base", ADDRESS_BITS, "packings: first index line"),
 )
