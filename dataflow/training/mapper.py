@@ -42,7 +42,8 @@ class TrainNote:
 class TrainProgram:
     """Commands with their notes, and where the host finds tensors in memory.
 
-    `addresses` are those of tensors of roles INPUT, STATE and NEXT, and of their places.
+    `addresses` and `sizes` (bytes) are those of tensors of roles INPUT, STATE and NEXT, and of
+    their places.
     """
 
     spec: AccelSpec
@@ -50,6 +51,7 @@ class TrainProgram:
     commands: list[Command]
     notes: list[TrainNote]
     addresses: dict[str, tuple[int, int]]
+    sizes: dict[str, tuple[int, int]]
     program_address: int
     memory_bytes: int
     peak_words: dict[str, int] = field(default_factory=dict)
@@ -75,6 +77,7 @@ class TrainMapper:
         self.notes: list[TrainNote] = []
         self.number = 0  # of the operation at work
         self.addresses: dict[str, tuple[int, int]] = {}
+        self.sizes: dict[str, tuple[int, int]] = {}
 
     def run(self) -> TrainProgram:
         """Return the program."""
@@ -103,7 +106,7 @@ class TrainMapper:
         for tensor in self.step.tensors.values():
             if tensor.role == Role.INNER:
                 continue
-            data, places = bytes_of(tensor, self.places)
+            data, places = self.sizes[tensor.name] = bytes_of(tensor, self.places)
             start = at
             at = _aligned(at + data)
             self.addresses[tensor.name] = (start, at)
@@ -215,6 +218,7 @@ class TrainMapper:
             commands=self.commands,
             notes=self.notes,
             addresses=self.addresses,
+            sizes=self.sizes,
             program_address=data_end,
             memory_bytes=data_end + blocks * spec.block_commands * COMMAND_BYTES,
             peak_words={s.name: arena.peak for s, arena in self.places.arenas.items()},

@@ -77,7 +77,9 @@ class VectorSequence(wiring.Component):
         block_row = Signal(range(max(2, lanes)))
         gap, rest = Signal(range(SPACING + 1)), Signal(range(hold(spec) + 1))
         last_beat, last_row, row_ends = Signal(), Signal(), Signal()
+        fewer = Signal(16)  # values of the row behind this slice: packings go beyond its end
         m.d.comb += [
+            fewer.eq(Mux(left > lanes, left - lanes, 0)),
             last_beat.eq(beat == c.beats - 1),
             row_ends.eq(Mux(c.transpose, block_row == lanes - 1, 1)),
             last_row.eq(row == c.rows - 1),
@@ -106,7 +108,7 @@ class VectorSequence(wiring.Component):
             with m.If(~c.transpose):
                 m.d.sync += [
                     beat.eq(Mux(last_beat, 0, beat + 1)),
-                    left.eq(Mux(last_beat, c.valid, left - lanes)),
+                    left.eq(Mux(last_beat, c.valid, fewer)),
                     row.eq(row + last_beat),
                 ]
                 short = Signal(range(SPACING + 1))
@@ -119,7 +121,7 @@ class VectorSequence(wiring.Component):
                     m.d.sync += [
                         block_row.eq(0),
                         beat.eq(Mux(last_beat, 0, beat + 1)),
-                        left.eq(Mux(last_beat, c.valid, left - lanes)),
+                        left.eq(Mux(last_beat, c.valid, fewer)),
                     ]
                     with m.If(~last_beat):
                         m.d.sync += row.eq(row - (lanes - 1))

@@ -74,7 +74,9 @@ class VitStep:
         return self.b.step
 
     def _matrix(self, layer: Linear) -> Matrix:
-        inner = layer.name.startswith("blocks.")
+        inner = layer is not self.network.layers[-1] and not isinstance(
+            self.network[layer.x], Image
+        )
         self.matrices[layer.name] = Matrix(
             b=self.b,
             name=layer.name,
