@@ -1,6 +1,6 @@
 """Conversions between fp32 and the operands' formats."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, signed
+from amaranth.hdl import Cat, Const, Module, Mux
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -97,9 +97,7 @@ class FloatExtend(wiring.Component):
         m.submodules.unpack = unpack = FloatUnpack(fmt)
         number = unpack.o
         exponent = (number.exponent + (FP32.bias - fmt.bias)).as_unsigned()[: FP32.exponent_bits]
-        fraction = Cat(
-            Const(0, FP32.fraction_bits - fmt.fraction_bits), number.significand[:-1]
-        )
+        fraction = Cat(Const(0, FP32.fraction_bits - fmt.fraction_bits), number.significand[:-1])
         finite = Mux(number.significand[-1], Cat(fraction, exponent), 0)
         magnitude = Mux(number.infinite, FP32.infinity, finite)[: FP32.bits - 1]
         m.d.comb += [

@@ -66,7 +66,7 @@ def clamp(value: Value) -> Value:
 
 
 class FloatInverse(wiring.Component):
-    """Return ``models.float_functions.reciprocal(x)``, ``reciprocal_root(x)`` or ``square_root(x)``.
+    """Return `reciprocal`, `reciprocal_root` or `square_root` of ``models.float_functions``.
 
     One value a cycle, `LATENCY` cycles, no back-pressure.
 

@@ -1,6 +1,6 @@
 """Natural logarithm in fp32."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -79,13 +79,13 @@ class FloatLog(wiring.Component):
         negative = total[-1]
         zeros = leading_zeros(magnitude)
         zeros_late = delay(m, zeros, 1, "zeros")
-        upward = Cat(zeros_late[:FINE_BITS])
-        shifted = (coarse << upward)[:TOTAL_BITS]
+        upward = Cat(Const(0, FINE_BITS), zeros[FINE_BITS:])
+        shifted = (coarse << zeros_late[:FINE_BITS])[:TOTAL_BITS]
         cut = TOTAL_BITS - len(fine)
         field = Signal(FP32.exponent_bits)
         m.d.sync += [
             magnitude.eq(Mux(negative, -total, total)),
-            coarse.eq((magnitude << (zeros & -(1 << FINE_BITS)))[:TOTAL_BITS]),
+            coarse.eq((magnitude << upward)[:TOTAL_BITS]),
             fine.eq(Cat(shifted[: cut + 1].any(), shifted[cut + 1 :])),
             field.eq(FP32.bias + TOTAL_BITS - 1 - LOG_UNIT_BITS - zeros_late),
         ]

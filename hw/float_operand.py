@@ -59,7 +59,11 @@ class FloatUnpack(wiring.Component):
             late = Signal(fmt.bits)
             late_zeros = Signal.like(zeros)
             m.d.sync += [late.eq(self.i), late_zeros.eq(zeros)]
-            fraction, field, sign = late[: fmt.fraction_bits], late[fmt.fraction_bits : -1], late[-1]
+            fraction, field, sign = (
+                late[: fmt.fraction_bits],
+                late[fmt.fraction_bits : -1],
+                late[-1],
+            )
             zeros = late_zeros
 
         subnormal = ~field.any()

@@ -94,9 +94,7 @@ class FloatProduct(wiring.Component):
         kept = FP32.significand_bits + 2
         if len(normal) < kept:
             normal = Cat(Const(0, kept - len(normal)), normal)
-        m.submodules.round = rounding = FloatRound(
-            exponent_bits=len(biased), significand_bits=kept
-        )
+        m.submodules.round = rounding = FloatRound(exponent_bits=len(biased), significand_bits=kept)
         cut = len(normal) - kept
         m.d.sync += [
             rounding.significand.eq(Cat(normal[: cut + 1].any(), normal[cut + 1 :])),

@@ -107,9 +107,7 @@ class FloatRound(wiring.Component):
 
         # Cycle 2: round and pack.
         m.d.sync += self.result.eq(
-            pack(
-                fmt, sign=sign, field=field, significand=significand, infinite=infinite, nan=nan
-            )
+            pack(fmt, sign=sign, field=field, significand=significand, infinite=infinite, nan=nan)
         )
         return m
 

@@ -25,7 +25,7 @@ MINUS_ZERO = np.float32(-0.0)
 
 
 def quiet() -> np.errstate:
-    """Return numpy's settings for arithmetic in which infinities and NaN are results like others."""
+    """Return numpy's settings under which infinities and NaN are results like others."""
     return np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore")
 
 

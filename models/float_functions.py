@@ -26,7 +26,6 @@ from moesaic.models.float_format import FP32
 from moesaic.models.float_tables import (
     EXP_OFFSET_BITS,
     LN2_BITS,
-    LOG2_E_BITS,
     LOG_UPPER,
     UNIT_BITS,
     ln2,
@@ -115,7 +114,7 @@ def square_root(x: Floats) -> Floats:
 
 
 def exp(x: Floats) -> Floats:
-    """Return e**x: x * log2(e) with 25 fraction bits, rounded half up in magnitude; 2**f of them."""
+    """Return e**x: x * log2(e) rounded to 25 fraction bits, half up in magnitude; 2**f of them."""
     x = np.asarray(x, dtype=np.float32)
     words = to_words(x).astype(np.int64)
     field = words >> FRACTION & FP32.top_exponent
@@ -137,7 +136,7 @@ def exp(x: Floats) -> Floats:
 def log(x: Floats) -> Floats:
     """Return ln(x): e * ln(2) + (m - 1) * g(m), m in 0.703..1.407; exact but for g and ln(2)."""
     x = np.asarray(x, dtype=np.float32)
-    sign, field, fraction = _unpack(x)
+    _, field, fraction = _unpack(x)
     upper = fraction >> OFFSET >= LOG_UPPER
     value = log_table().value(fraction >> OFFSET, fraction & MASK)
     distance = np.where(upper, fraction - (1 << FRACTION), fraction << 1)

@@ -4,6 +4,8 @@ Magnitudes are compared as patterns without their sign, so of equal ones the low
 zeros of both signs are equal, and a NaN is larger than infinity: it is kept, so that it is seen.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,7 +14,7 @@ from moesaic.models.float_format import FloatFormat
 from moesaic.models.requant import Ints
 from moesaic.models.sparse import grouped
 
-Numbers = NDArray[np.uint16] | NDArray[np.uint32]
+Numbers = NDArray[Any]
 
 
 def select(groups: Numbers, nm: NM, fmt: FloatFormat) -> tuple[Numbers, Ints]:

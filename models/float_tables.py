@@ -6,8 +6,8 @@ A segment holds three coefficients; with an offset d of w bits into the segment 
 
 in units of 2**-28, every shift rounding down. The parabola goes through the function at the three
 Chebyshev nodes of the segment, which makes its error nearly the smallest possible, h**3 / 192 times
-the third derivative. Three quarters of a unit, what both shifts take on average, are added to `level`. All coefficients are computed in
-integers and decimals, so they are the same on every machine.
+the third derivative. Three quarters of a unit, what both shifts take on average, are added to
+`level`. All coefficients are computed in decimals, so they are the same on every machine.
 """
 
 from collections.abc import Callable
@@ -72,9 +72,9 @@ def parabolas(
             slope = round(first - second)
             level = round(middle - first / 2 + second / 4 + 3 * half / 2)
             for column, value in zip(columns, (level, slope, curve), strict=True):
-                column.append(int(value))
-    level, slope, curve = (np.array(column, dtype=np.int64) for column in columns)
-    return Parabolas(level=level, slope=slope, curve=curve, offset_bits=offset_bits)
+                column.append(value)
+    levels, slopes, curves = (np.array(column, dtype=np.int64) for column in columns)
+    return Parabolas(level=levels, slope=slopes, curve=curves, offset_bits=offset_bits)
 
 
 def _even(count_log2: int, scale: int = 1) -> tuple[list[Decimal], list[Decimal]]:
@@ -155,11 +155,11 @@ LN2_BITS = 34
 def log2_e() -> int:
     """Return log2(e) in units of 2**-33."""
     with localcontext(DIGITS):
-        return int(round(Decimal(1 << (LOG2_E_BITS - 1)) / Decimal(2).ln()))
+        return round(Decimal(1 << (LOG2_E_BITS - 1)) / Decimal(2).ln())
 
 
 @cache
 def ln2() -> int:
     """Return ln(2) in units of 2**-34."""
     with localcontext(DIGITS):
-        return int(round(Decimal(2).ln() * (1 << LN2_BITS)))
+        return round(Decimal(2).ln() * (1 << LN2_BITS))

@@ -4,6 +4,7 @@ import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from amaranth.hdl import Shape
@@ -66,9 +67,7 @@ def run_pipeline_rtl(
         Unsigned; those of more than 63 bits are Python's integers.
     """
     wait = dut.LATENCY if latency is None else latency
-    widths = {
-        path[0]: Shape.cast(member.shape).width for path, member, _ in _members(dut)
-    }
+    widths = {path[0]: Shape.cast(member.shape).width for path, member, _ in _members(dut)}
     stimulus = np.zeros(len(next(iter(inputs.values()))), dtype=object)
     ports, low = [], 0
     for name, values in inputs.items():
@@ -100,7 +99,7 @@ def run_pipeline_rtl(
     return tuple(_split(words, widths, outputs))
 
 
-def _members(dut: Component) -> list[tuple[tuple[str, ...], object, object]]:
+def _members(dut: Component) -> list[tuple[tuple[str, ...], Any, Any]]:
     return list(dut.signature.flatten(dut))
 
 

@@ -3,8 +3,6 @@
 import operator
 from collections.abc import Callable
 
-
-
 import numpy as np
 import pytest
 
@@ -136,7 +134,9 @@ def test_order_of_numbers() -> None:
     assert np.isnan(largest[nan]).all()
     np.testing.assert_array_equal(largest[~nan], np.maximum(x, y)[~nan])
     zeros = (x == 0) & (y == 0)
-    np.testing.assert_array_equal(np.signbit(largest)[zeros], (np.signbit(x) & np.signbit(y))[zeros])
+    np.testing.assert_array_equal(
+        np.signbit(largest)[zeros], (np.signbit(x) & np.signbit(y))[zeros]
+    )
     wanted: Callable[[float, float], bool] = operator.lt
     np.testing.assert_array_equal(
         less(x, y), [wanted(float(p), float(q)) for p, q in zip(x, y, strict=True)]

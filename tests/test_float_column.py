@@ -1,4 +1,4 @@
-"""hw.float_dot in Verilator against models.float_dot: many sums in turn, in any order, with gaps."""
+"""hw.float_dot in Verilator against models.float_dot: sums in turn, in any order, with gaps."""
 
 import numpy as np
 import pytest
@@ -78,10 +78,9 @@ def test_sums_equal_model(fmt: FloatFormat, rows: int, depth: int, gaps: float) 
             inputs["a"].append(left)
             inputs["b"].append(right)
     outputs = ["sum_valid", "sum_place", "sum"]
-    valid, place, total = run_pipeline_rtl(
+    valid, places, totals = run_pipeline_rtl(
         FloatDot(fmt, rows=rows, depth=depth), inputs, outputs=outputs
     )
     np.testing.assert_array_equal(valid, inputs["valid"])
     there = valid == 1
-    np.testing.assert_array_equal((place << 32 | total)[there], wanted)
-
+    np.testing.assert_array_equal((places << 32 | totals)[there], wanted)

@@ -1,6 +1,5 @@
 """models.float_dot: its order of additions, one by one, by MPFR and by the definition."""
 
-from tests import float_cases, float_oracle
 import numpy as np
 import pytest
 
@@ -9,6 +8,7 @@ from moesaic.models.float_arithmetic import encode, to_words
 from moesaic.models.float_dot import dot, sparse_dot
 from moesaic.models.float_format import FP16, FP32, OPERANDS, FloatFormat
 from moesaic.models.float_select import select_rows
+from tests import float_cases, float_oracle
 
 Patterns = np.ndarray[tuple[int, int], np.dtype[np.uint16]]
 
@@ -50,7 +50,9 @@ def test_order_is_that_of_the_definition(fmt: FloatFormat, rows: int, inner: int
 
 
 def test_order_shows_in_the_bits() -> None:
-    a, b = (encode(np.random.default_rng(s).normal(size=(64, 64)).astype("f4"), FP16) for s in (1, 2))
+    a, b = (
+        encode(np.random.default_rng(s).normal(size=(64, 64)).astype("f4"), FP16) for s in (1, 2)
+    )
     results = [to_words(dot(a, b, rows=rows, fmt=FP16)) for rows in (1, 4, 8)]
     assert np.mean(results[0] != results[1]) > 0.5
     assert np.mean(results[1] != results[2]) > 0.5

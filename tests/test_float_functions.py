@@ -17,7 +17,7 @@ from moesaic.sim.pipeline_rtl import run_pipeline_rtl
 from tests import float_cases
 
 Function = Callable[[Floats], Floats]
-Exact = Callable[[np.ndarray[tuple[int], np.dtype[np.float64]]], np.ndarray]  # type: ignore[type-arg]
+Exact = Callable[[np.ndarray[tuple[int], np.dtype[np.float64]]], np.ndarray]
 
 COUNTS = [
     pytest.param(20_000, id="20k"),
@@ -27,7 +27,7 @@ STRIDES = [pytest.param(61, id="some"), pytest.param(1, id="all", marks=pytest.m
 INF, NAN = math.inf, math.nan
 
 
-def ulps(result: Floats, exact: np.ndarray) -> float:  # type: ignore[type-arg]
+def ulps(result: Floats, exact: np.ndarray) -> float:
     """Return the largest error in units of fp32's last place at the exact result."""
     exponent = np.maximum(np.frexp(exact)[1] - 1, -126)
     return float(np.max(np.abs(result - exact) * np.exp2(23.0 - exponent)))
@@ -135,4 +135,3 @@ def test_rtl_equals_model(name: str, count: int) -> None:
         f"{name} of {int(x[i]):#x} gives {int(result[i]):#x}, not {int(wanted[i]):#x}"
         for i in differ[:5]
     ]
-
