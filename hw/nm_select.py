@@ -34,6 +34,7 @@ class NMSelect(wiring.Component):
         numbers beyond do not count.
     values : ``Out(ArrayLayout(fmt.bits, N))`` of the largest N; +0 beyond the mode's own.
     places : ``Out(ArrayLayout(log2(M), N))``; 0 beyond the mode's own.
+    kept : ``Out(M)``, one bit for each number of the group; the mode's own count.
     """
 
     LATENCY = SELECT
@@ -49,6 +50,7 @@ class NMSelect(wiring.Component):
                 "group": In(ArrayLayout(fmt.bits, self.m)),
                 "values": Out(ArrayLayout(fmt.bits, self.n)),
                 "places": Out(ArrayLayout(log2(self.m), self.n)),
+                "kept": Out(self.m),
             }
         )
 
@@ -84,6 +86,7 @@ class NMSelect(wiring.Component):
                 m.d.sync += target[i][n].eq(keep[i] & (before == n))
 
         # Cycle 4: pick.
+        m.d.comb += self.kept.eq(delay(m, keep, 2, "kept"))
         late = [delay(m, number, 3, f"number{i}") for i, number in enumerate(numbers)]
         for n in range(self.n):
             chosen, places = Const(0, self.fmt.bits), Const(0, log2(self.m))
