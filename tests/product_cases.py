@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from moesaic.models.accel import NM, AccelSpec
 from moesaic.models.commands import Command
@@ -17,7 +19,7 @@ from moesaic.models.training.product_cycles import ProductCycles
 from tests import float_cases
 
 
-def packed(values: Ints | Patterns, width: int) -> int:
+def packed(values: NDArray[Any], width: int) -> int:
     return sum(int(v) << i * width for i, v in enumerate(np.ravel(values)))
 
 
@@ -224,7 +226,8 @@ def lines_of_w(
         places += contents.rng.integers(16, size=places.shape)  # that say nothing
     else:
         filled = np.pad(weight, ((0, k_tiles * beat - inner), (0, 0)))
-        values, places = select_rows(filled, nm, fmt)
+        kept, places = select_rows(filled, nm, fmt)
+        values = kept.astype(np.uint16)
         total = sparse_dot(operands, values, places, nm=nm, rows=spec.rows, fmt=fmt, start=sums)
     shape = (k_tiles, spec.rows, n_tiles, spec.columns)
     values, places = (

@@ -6,6 +6,7 @@ with models.training.product_cycles.
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ LAYOUTS = {
     "stream": command_layout(Unit.STREAM, TRAINING_FIELDS),
 }
 WRITES = {"x": "stream_data", "weight": "weight_data", "index": "index_data"}
-SHARED = {
+SHARED: dict[str, Any] = {
     "columns": 8,
     "lanes": 8,
     "data_bits": 16,

@@ -1,6 +1,7 @@
 """Accelerators for training: what they may be, and who does not take them."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,7 @@ from moesaic.models.accel_io import load_accel, load_integer_accel
 from moesaic.models.errors import InputError
 
 TINY = load_accel("tiny-train")
-REFUSED = {
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "numbers": ({"numbers": "fp8"}, "numbers must be one of integer, fp16, bf16, not 'fp8'"),
     "bits": ({"data_bits": 8}, "data_bits must be 16 with numbers fp16, not 8"),
     "experts": ({"experts": 4}, "experts must be 0 with numbers fp16, not 4"),

@@ -117,10 +117,8 @@ def random_product(rng: np.random.Generator) -> tuple[Command, Command, Steps, S
     for n, k, row in np.ndindex(n_tiles, k_tiles, grid.rows):
         word, outside = place_of(grid, base, pitch, tap, row)
         ahead, value = divmod(position + k * beat, SPEC.act_word)
-        pixel = np.unravel_index(row, (grid.images, high, wide))
-        if grid.plain:
-            pixel = (0, 0, row)
-        place = dest + n + sum(int(i) * step for i, step in zip(pixel, dest_pitches, strict=True))
+        pixel = (row // (high * wide), row // wide % high, row % wide)
+        place = dest + n + sum(i * step for i, step in zip(pixel, dest_pitches, strict=True))
         beats.append(
             {
                 "valid": 1,
