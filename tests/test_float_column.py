@@ -12,6 +12,7 @@ from moesaic.sim.pipeline_rtl import run_pipeline_rtl
 from tests import float_cases
 
 INNER = 24
+ROUNDS = 40
 
 
 def interleave(rng: np.random.Generator, sums: int, beats: int, gaps: float) -> list[int]:
@@ -51,10 +52,10 @@ def pack(words: Patterns) -> list[int]:
 )
 def test_sums_equal_model(fmt: FloatFormat, rows: int, depth: int, gaps: float) -> None:
     rng = np.random.default_rng(rows)
-    rounds, beats = 40, INNER // rows
+    beats = INNER // rows
     inputs: dict[str, list[int]] = {name: [] for name in ("a", "b", "valid", "place", "first")}
     wanted: list[int] = []
-    for _ in range(rounds):
+    for _ in range(ROUNDS):
         a, b = operands(rng, depth, fmt)
         done = np.zeros(depth, dtype=np.int64)
         # A round begins when no sum of the one before it is on its way.
