@@ -35,7 +35,8 @@ class ConvConfig:
             _check_size(name, getattr(self, name))
         if not self.layers or type(self.layers[0]) is not int or len(self.layers) > 200:
             raise InputError(
-                f"layers must be a list of 1 to 200 that begins with a number, not {self.layers!r:.80}"
+                "layers must be a list of 1 to 200 entries that begins with a number, "
+                f"not {self.layers!r:.80}"
             )
         side = self.image
         for entry in self.layers:

@@ -134,7 +134,9 @@ class VitConfig:
         return (
             WeightLayer(name="patch_embed.proj", inputs=pixels, outputs=self.dim),
             *(
-                WeightLayer(name=f"blocks.{block}.{name.removesuffix('.weight')}", inputs=i, outputs=o)
+                WeightLayer(
+                    name=f"blocks.{block}.{name.removesuffix('.weight')}", inputs=i, outputs=o
+                )
                 for block in range(self.depth)
                 for name, (o, i) in _matrices(self.block_shapes)
             ),

@@ -1,4 +1,4 @@
-"""Plants one fault at a time in a copy of hw/ and asks for a test that fails: the tests' own test.
+"""Plants one fault at a time in a copy of a folder; a test must fail: the tests' own test.
 
 ``python tests/plant_faults.py`` tries all faults of ``tests/faults/*.yaml`` and writes
 ``docs/faults.md``; it exits with 1 if a fault survives or does not fit the sources any more.
@@ -25,7 +25,7 @@ from moesaic.sim.build import cache_directory
 ROOT = Path(__file__).parents[1]
 FAULTS = ROOT / "tests" / "faults"
 REPORT = ROOT / "docs" / "faults.md"
-LINKED = ("models", "sim", "dataflow", "hls_templates", "reports")
+FOLDERS = ("hw", "models", "sim", "dataflow", "hls_templates", "reports")
 LIMIT = 900  # seconds; every test bounds its own steps, so this is never reached
 # What a fault must not be: source that does not even elaborate.
 BROKEN = re.compile(
@@ -35,13 +35,14 @@ BROKEN = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """One change of one file in hw/, and the tests of which one must fail."""
+    """One change of one file in `folder`, and the tests of which one must fail."""
 
     file: str
     what: str
     old: str
     new: str
     tests: tuple[str, ...]
+    folder: str = "hw"
 
     def apply(self, source: str) -> str:
         """Return the source with the fault; ValueError unless the old text is there once."""
@@ -74,20 +75,22 @@ def load_faults(only: str) -> list[Fault]:
 
 @contextmanager
 def tree(fault: Fault | None) -> Iterator[Path]:
-    """Make a tree whose package ``moesaic`` has a copy of hw/ with the fault."""
+    """Make a tree whose package ``moesaic`` has copies, of hw/ too, with the fault in one."""
     with tempfile.TemporaryDirectory(prefix="fault-") as scratch:
         folder = Path(scratch)
         ignore = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / "hw", folder / "hw", ignore=ignore)
+        copied = {"hw"} if fault is None else {"hw", fault.folder}
         shutil.copytree(ROOT / "tests", folder / "tests", ignore=ignore)
         shutil.copy(ROOT / "pyproject.toml", folder)
         (folder / "moesaic").mkdir()
-        for name in LINKED:
-            (folder / name).symlink_to(ROOT / name)
-            (folder / "moesaic" / name).symlink_to(ROOT / name)
-        (folder / "moesaic" / "hw").symlink_to(folder / "hw")
+        for name in FOLDERS:
+            if name in copied:
+                shutil.copytree(ROOT / name, folder / name, ignore=ignore)
+            else:
+                (folder / name).symlink_to(ROOT / name)
+            (folder / "moesaic" / name).symlink_to(folder / name)
         if fault is not None:
-            path = folder / "hw" / fault.file
+            path = folder / fault.folder / fault.file
             path.write_text(fault.apply(path.read_text()))
         yield folder
 
@@ -170,7 +173,8 @@ def report(before: str, faults: Sequence[Fault], outcomes: Sequence[Outcome]) ->
     head = [
         "# Planted faults",
         "",
-        "Each line is one change in one file of `hw/`, made in a copy of it.",
+        "Each line is one change in one file of `hw/`, or of `models/` where the block is in a",
+        "folder, made in a copy of it.",
         f"{caught} of {len(faults)} faults in {blocks} files made a test fail; the first that did.",
         "`make faults` plants them again and writes this file.",
         "",

@@ -1,7 +1,8 @@
-"""Methods of sparse training: each of a layer's products against the operands it is said to have."""
+"""Methods of sparse training: a layer's products against the operands they are said to have."""
 
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from moesaic.models.torch_zoo.mvue import chances, sample, sample_along
 from moesaic.models.torch_zoo.sparse_layers import PrunedConv, PrunedLinear, SparseTraining
 from moesaic.models.torch_zoo.vit import Vit
 from moesaic.models.training_method import LayerRule, MethodSpec, WeightLayer
-from moesaic.models.vit_config import VIT_MNIST
+from moesaic.models.vit_config import VIT_MNIST, VitConfig
 
 RATIOS = ("2:4", "1:4", "2:8", "1:8", "2:16", "4:16")
 SPECS = {
@@ -41,7 +42,7 @@ def drawn(shape: tuple[int, ...], seed: int, ties: bool) -> Values:
     return rng.integers(-3, 4, shape) / 2 if ties else rng.standard_normal(shape)
 
 
-def pruned(values: Values, nm: str, axis: int) -> Values:
+def pruned(values: NDArray[Any], nm: str, axis: int) -> NDArray[Any]:
     """Prune along an axis by the numpy model, which knows nothing of torch."""
     moved = np.moveaxis(values, axis, 0)
     mask = prune(moved.reshape(len(moved), -1), NM.parse(nm)).reshape(moved.shape)
@@ -188,8 +189,8 @@ def test_masks_change_with_their_step_and_only_then(refresh: int) -> None:
 
 
 @pytest.mark.parametrize("config", [VIT_MNIST, RESNET9_MNIST], ids=["vit", "resnet9"])
-def test_layers_are_replaced_in_place(config: ConvConfig) -> None:
-    model = Vit(config) if config is VIT_MNIST else ConvNet(config)
+def test_layers_are_replaced_in_place(config: ConvConfig | VitConfig) -> None:
+    model = Vit(config) if isinstance(config, VitConfig) else ConvNet(config)
     before = dict(model.named_parameters())
     names = [layer.name for layer in config.weight_layers]
     for layer in config.weight_layers:
@@ -277,7 +278,10 @@ def test_pooling_gives_equals_to_the_first() -> None:
         ({"method": "dense", "nm": "2:8"}, "method.nm must be left out where method is dense"),
         ({"method": "bdwp", "nm": "3:7"}, "method.nm: sparsity must be N:M"),
         ({"method": "sdgp", "nm": "2:8", "decay": 0.1}, "method.decay must be left out unless"),
-        ({"method": "bdwp", "nm": "2:8", "decay": float("nan")}, r"decay must be a number in 0\.\.1"),
+        (
+            {"method": "bdwp", "nm": "2:8", "decay": float("nan")},
+            r"decay must be a number in 0\.\.1",
+        ),
         ({"method": "bdwp", "nm": "2:8", "refresh": 0}, "method.refresh must be an integer in 1"),
         ({"method": "bdwp", "nm": "2:8", "rescale": True}, "method.rescale must be false"),
         ({"method": "bdwp", "nm": "2:8", "update": "2:8"}, "method.update must be left out, or"),
@@ -293,6 +297,18 @@ def test_bad_methods_are_refused(values: object, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_decay_is_a_switch() -> None:
+    decays = {
+        ("srste", None): 2e-4,  # the reference's
+        ("srste", 0): 0,
+        ("srste", 0.5): 0.5,
+        ("bdwp", None): 0,
+        ("bdwp", 2e-4): 2e-4,
+    }
+    for (method, decay), wanted in decays.items():
+        assert MethodSpec(method=method, nm="2:8", decay=decay).rule.decay == wanted
+
+
 def test_an_exception_must_name_a_layer() -> None:
     spec = replace(SPECS["bdwp"], exceptions=("head", "stem"))
     with pytest.raises(InputError, match=r"exceptions must be of first, .*head, not 'stem'"):
@@ -305,4 +321,3 @@ def test_only_plain_layers_are_pruned() -> None:
         model = nn.Sequential(nn.Linear(8, 8), layer, nn.Linear(8, 8))
         with pytest.raises((TypeError, ValueError), match="pruned"):
             SparseTraining(model, SPECS["bdwp"], layers)
-

@@ -69,7 +69,9 @@ class ConvNet(nn.Module):
             self.layers.append(_layer(entry, inputs))
             inputs = entry if isinstance(entry, int) else inputs
         self.head = nn.Linear(inputs, config.classes)
-        self.to(memory_format=torch.channels_last)
+        for parameter in self.parameters():
+            if parameter.ndim == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits of images `x`."""

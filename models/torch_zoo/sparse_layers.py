@@ -14,7 +14,7 @@ FORWARD_DIM, BACKWARD_DIM = 1, 0  # of a weight: its inputs, its outputs
 class _Pruning(nn.Module):
     """What both layers share: the rule, and masks that stay until they are refreshed."""
 
-    weight: nn.Parameter
+    weight: Tensor
     rule: LayerRule
     generator: Generator | None
     forward_mask: Tensor | None
