@@ -12,11 +12,10 @@ from torch import nn
 
 from moesaic.models.accel import NM
 from moesaic.models.conv_config import RESNET9_MNIST, ConvConfig
-from moesaic.models.errors import InputError
 from moesaic.models.sparse import prune
 from moesaic.models.torch_zoo.convnet import ConvNet
 from moesaic.models.torch_zoo.masks import group_mask
-from moesaic.models.torch_zoo.mvue import chances, sample, sample_along
+from moesaic.models.torch_zoo.mvue import sample_along
 from moesaic.models.torch_zoo.sparse_layers import PrunedConv, PrunedLinear, SparseTraining
 from moesaic.models.torch_zoo.vit import Vit
 from moesaic.models.training_method import LayerRule, MethodSpec, WeightLayer
@@ -206,30 +205,6 @@ def test_layers_are_replaced_in_place(config: ConvConfig | VitConfig) -> None:
     assert all(before[name] is after[name] for name in before)
 
 
-def test_chances_are_the_best_there_are() -> None:
-    groups = torch.tensor([[1.0, 1, 1, 1], [4, 1, 1, 2], [8, 1, 0, 1], [0, 0, -3, 0], [0] * 4])
-    wanted = [[0.5] * 4, [1, 0.25, 0.25, 0.5], [1, 0.5, 0, 0.5], [0, 0, 1, 0], [0] * 4]
-    torch.testing.assert_close(chances(groups, 2), torch.tensor(wanted, dtype=torch.float64))
-
-
-@pytest.mark.parametrize(("n", "m"), [(1, 4), (2, 4), (2, 8), (4, 8)])
-def test_sampling_is_unbiased_and_of_least_variance(n: int, m: int) -> None:
-    rng = np.random.default_rng(n)
-    group = torch.from_numpy(rng.standard_normal(m) ** 3)
-    count = 40_000
-    values = sample(group.expand(count, m), n, torch.Generator().manual_seed(1))
-    assert int((values != 0).sum(-1).max()) == int((values != 0).sum(-1).min()) == n
-    chance = chances(group, n)
-    variance = (group**2 * (1 / chance - 1)).clamp_min(0)
-    error = (values.mean(0) - group).abs()
-    assert (error <= 5 * (variance / count).sqrt() + 1e-12).all()
-    assert abs(float(values.var(0).sum() / variance.sum()) - 1) < 0.05
-    for _ in range(200):  # no other choice of chances varies less
-        other = torch.from_numpy(rng.dirichlet(np.ones(m)) * n)
-        if float(other.max()) <= 1:
-            assert float((group**2 * (1 / other - 1)).sum()) >= float(variance.sum()) - 1e-9
-
-
 def test_sparse_weight_update_draws_from_its_seed() -> None:
     spec = MethodSpec(method="bdwp", nm="2:8", update="2:4")
     w, x, g = drawn((16, 32), 1, False), drawn((5, 3, 32), 2, False), drawn((5, 3, 16), 3, False)
@@ -266,53 +241,6 @@ def test_pooling_gives_equals_to_the_first() -> None:
     nn.MaxPool2d(2)(x).sum().backward()
     assert x.grad is not None
     assert x.grad[0, 0].tolist() == [[1, 0, 1, 0], [0, 0, 0, 0]] * 2
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"method": "magic"}, "method.method must be one of dense, bdwp, .*, not 'magic'"),
-        ({}, "method.method is missing"),
-        (3, "method must be a mapping"),
-        ({"method": "bdwp"}, "method.nm must be N:M such as '2:8' for bdwp, not None"),
-        ({"method": "dense", "nm": "2:8"}, "method.nm must be left out where method is dense"),
-        ({"method": "bdwp", "nm": "3:7"}, "method.nm: sparsity must be N:M"),
-        ({"method": "sdgp", "nm": "2:8", "decay": 0.1}, "method.decay must be left out unless"),
-        (
-            {"method": "bdwp", "nm": "2:8", "decay": float("nan")},
-            r"decay must be a number in 0\.\.1",
-        ),
-        ({"method": "bdwp", "nm": "2:8", "refresh": 0}, "method.refresh must be an integer in 1"),
-        ({"method": "bdwp", "nm": "2:8", "rescale": True}, "method.rescale must be false"),
-        ({"method": "bdwp", "nm": "2:8", "update": "2:8"}, "method.update must be left out, or"),
-        ({"method": "sdwp", "nm": "2:8", "update": "2:4"}, "method.update must be left out, or"),
-        ({"method": "bdwp", "nm": "2:8", "exceptions": "first"}, "exceptions must be a list"),
-        ({"method": "bdwp", "nm": "2:8", "exceptions": [1]}, "exceptions must be a list"),
-        ({"method": "bdwp", "nm": "2:8", "mask": 1}, "unknown key 'mask' in method; allowed are"),
-    ],
-)
-def test_bad_methods_are_refused(values: object, message: str) -> None:
-    with pytest.raises(InputError, match=message) as caught:
-        MethodSpec.from_mapping(values)
-    assert "\n" not in str(caught.value)
-
-
-def test_decay_is_a_switch() -> None:
-    decays = {
-        ("srste", None): 2e-4,  # the reference's
-        ("srste", 0): 0,
-        ("srste", 0.5): 0.5,
-        ("bdwp", None): 0,
-        ("bdwp", 2e-4): 2e-4,
-    }
-    for (method, decay), wanted in decays.items():
-        assert MethodSpec(method=method, nm="2:8", decay=decay).rule.decay == wanted
-
-
-def test_an_exception_must_name_a_layer() -> None:
-    spec = replace(SPECS["bdwp"], exceptions=("head", "stem"))
-    with pytest.raises(InputError, match=r"exceptions must be of first, .*head, not 'stem'"):
-        spec.rules(VIT_MNIST.weight_layers)
 
 
 def test_only_plain_layers_are_pruned() -> None:
