@@ -104,6 +104,15 @@ class _Model:
         return self.loader_end + gather_latency(spec), self.stream_end + result_latency(spec)
 
 
+def _expert_rows(command: Command, lengths: Sequence[int]) -> int:
+    """Return the rows of a command for an expert with queues of these lengths, by bank."""
+    place = command.get("place", 0)
+    if not place:
+        return max(lengths)
+    row, bank = divmod(place - 1, len(lengths))
+    return int(lengths[bank] > row)
+
+
 WAITS = {unit: f"wait_{unit.name.lower()}" for unit in UNITS}
 
 
@@ -163,7 +172,7 @@ def predict(program: Program, queues: Queues = ()) -> Timing:
         read = sent + 1
         offer = gate.offer(sent, ready)
         expert = command.get("expert", 0)
-        rows = max(lengths[expert - 1]) if expert else command.get("beats", 0)
+        rows = _expert_rows(command, lengths[expert - 1]) if expert else command.get("beats", 0)
         skipped = bool(expert) and not rows
         if skipped:
             empty.add(i)

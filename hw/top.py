@@ -29,6 +29,7 @@ from moesaic.hw.load import Load
 from moesaic.hw.memories import Memories
 from moesaic.hw.queues import Queues
 from moesaic.hw.registers import Registers, axi_lite
+from moesaic.hw.separate_arrays import SeparateArrays
 from moesaic.hw.stationary import Stationary
 from moesaic.hw.store import Store
 from moesaic.hw.stream import Stream
@@ -61,7 +62,7 @@ class Top(wiring.Component):
             "stationary": Stationary(spec),
             "stream": Stream(spec),
             "vector": Vector(spec, lane_module="moesaic_vector_lane"),
-            "array": Array(spec),
+            "array": Array(spec) if spec.arrays == "unified" else SeparateArrays(spec),
             "memories": Memories(spec),
         }
         if spec.experts:

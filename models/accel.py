@@ -7,6 +7,7 @@ from moesaic.models.errors import InputError
 from moesaic.models.gelu_forms import check_gelu
 
 MAX_WORD_BITS = 1 << 15
+ARRAY_FORMS = ("unified", "separate")
 MAX_SLICES = 256  # of a word: results name theirs by 8 bits
 
 
@@ -117,6 +118,9 @@ class AccelSpec:
         Experts that the routing hardware has queues for; 0 leaves it out.
     gelu : str
         How GELU is computed: ``table``, the difference to ReLU, or ``polynomial``, that of I-BERT.
+    arrays : str
+        ``unified``: one array serves all products; ``separate``: one of `rows` by `columns` each
+        for linear layers, attention and experts, of which one works at a time.
     """
 
     name: str = "custom"
@@ -133,6 +137,7 @@ class AccelSpec:
     block_commands: int = 16
     experts: int = 0
     gelu: str = "table"
+    arrays: str = "unified"
     psum_depth: int = 64
     weight_lines: int = 256
     index_lines: int = 0
@@ -156,6 +161,10 @@ class AccelSpec:
         if self.data_bits not in (8, 16):
             raise InputError(f"data_bits must be 8 or 16, not {self.data_bits!r}")
         check_gelu(self.gelu)
+        if self.arrays not in ARRAY_FORMS:
+            raise InputError(
+                f"arrays must be one of {', '.join(ARRAY_FORMS)}, not {self.arrays!r:.60}"
+            )
         if self.tokens_per_beat == 2 and self.data_bits == 16:
             raise InputError("tokens_per_beat must be 1 with data_bits 16, not 2")
         if self.tokens_per_beat > self.columns:
@@ -256,7 +265,7 @@ class AccelSpec:
 
     @property
     def macs_per_cycle(self) -> int:
-        """Multiply-accumulates of the full array in one cycle."""
+        """Multiply-accumulates of the full array in one cycle; separate ones work by turns."""
         return self.rows * self.columns * self.tokens_per_beat
 
     def mode_number(self, nm: NM | None) -> int:

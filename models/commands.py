@@ -102,11 +102,23 @@ EXPERT = Field(
     "expert", 8, "0, or 1 + expert: its queue's tokens count, and an empty queue skips the command"
 )
 
+PLACE = Field(
+    "place",
+    14,
+    "0, or 1 + place * tokens_per_beat + bank: that one token of the expert's queues; a command "
+    "for a place that no token has is skipped",
+)
+ARRAYS = ("linear", "attention", "expert")  # kinds of products, by their number in commands
+ARRAY = Field(
+    "array", 2, "kind of product, where each has its array: 0 linear, 1 attention, 2 expert"
+)
+
 FIELDS: Mapping[Unit, tuple[Field, ...]] = {
     Unit.LOAD: (
         *_COPY,
         Field("gather", 1, "reserved: pieces chosen by an index list"),
         EXPERT,
+        PLACE,
     ),
     Unit.STORE: _COPY,
     Unit.STATIONARY: (
@@ -123,6 +135,8 @@ FIELDS: Mapping[Unit, tuple[Field, ...]] = {
         Field("pitch", 16, "K/V: words from one row of tokens to the next"),
         Field("k_valid", 16, "row mode: tokens that are real; rows beyond are zero"),
         EXPERT,
+        PLACE,
+        ARRAY,
     ),
     Unit.STREAM: (
         Field("source", 4, "Buffer of the activations: INPUT, ACT or VEC"),
@@ -145,6 +159,8 @@ FIELDS: Mapping[Unit, tuple[Field, ...]] = {
         Field("post_shift", 6, "GELU: second shift; from COMMAND: the shift"),
         EXPERT,
         Field("gather", 1, "the activations are those of the queue's tokens"),
+        PLACE,
+        ARRAY,
     ),
     Unit.VECTOR: (
         Field("op", 4, "VectorOp"),
@@ -169,6 +185,7 @@ FIELDS: Mapping[Unit, tuple[Field, ...]] = {
         Field("reciprocal", 32, "LAYERNORM: fixed-point 1 / valid"),
         Field("epsilon", 40, "LAYERNORM: epsilon in the units of the variance sum"),
         Field("passes", 2, "SOFTMAX: passes over the scores, as models.softmax; 0 is one pass"),
+        Field("append", 1, "ROUTE: tokens join those that are in the queues; 0 empties them first"),
     ),
     Unit.END: (),
 }

@@ -42,12 +42,12 @@ void log_open(const char* prefix) {
 
 // Ends a run: what follows belongs to the next one.
 void log_run(int result, long long cycles, long long read_bytes, long long write_bytes,
-             int kv_lines, int kv_beats) {
+             int key_lines, int value_lines, int kv_beats) {
   runs.words({static_cast<uint32_t>(result), static_cast<uint32_t>(cycles),
               static_cast<uint32_t>(cycles >> 32), static_cast<uint32_t>(read_bytes),
               static_cast<uint32_t>(read_bytes >> 32), static_cast<uint32_t>(write_bytes),
-              static_cast<uint32_t>(write_bytes >> 32), static_cast<uint32_t>(kv_lines),
-              static_cast<uint32_t>(kv_beats)});
+              static_cast<uint32_t>(write_bytes >> 32), static_cast<uint32_t>(key_lines),
+              static_cast<uint32_t>(value_lines), static_cast<uint32_t>(kv_beats)});
   ++run;
   for (Log* log :
        {&runs, &events, &array_log, &vector_log, &rowstat_log, &route_log, &load_log}) {

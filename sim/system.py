@@ -35,17 +35,19 @@ U32 = np.dtype("<u4")
 class RunLog:
     """What one run did.
 
-    `kv_lines` counts words of K and V that entered the array as stationary operand, `kv_beats` the
-    rows of tokens that met them. `accepted` and `done` hold, for each unit, the cycle of each of
-    its commands. `array`, `vector`, `rowstat`, `route` and `load` are records of what was written,
-    in order; `memory` is what was left.
+    `key_lines` and `value_lines` count what of K and V entered the array as stationary operand: a
+    key for a column, a token's values for all columns; `kv_beats` the rows that met them.
+    `accepted` and `done` hold, for each unit, the cycle of each of its commands. `array`, `vector`,
+    `rowstat`, `route` and `load` are records of what was written, in order; `memory` is what was
+    left.
     """
 
     cycles: int
     hang: bool
     read_bytes: int
     write_bytes: int
-    kv_lines: int
+    key_lines: int
+    value_lines: int
     kv_beats: int
     accepted: dict[Unit, NDArray[np.int64]]
     done: dict[Unit, NDArray[np.int64]]
@@ -79,6 +81,7 @@ def build_system(
         "VECTOR_WIDE": spec.lanes * container,
         "LINE_VALID": LINE["valid"].offset,
         "LINE_KV": LINE["source_kv"].offset,
+        "LINE_ROW": LINE["row_mode"].offset,
         "BEAT_VALID": BEAT["valid"].offset,
         "BEAT_SCALE": BEAT["scale_source"].offset,
         **({"EXPERTS": spec.experts} if spec.experts else {}),
@@ -191,7 +194,7 @@ def _read_logs(spec: AccelSpec, run_dir: Path, count: int) -> list[RunLog]:
 
     narrow, wide = f"<i{spec.data_bytes}", f"<i{container}"
     array_shape = (tokens, spec.columns)
-    runs = np.fromfile(run_dir / "log_runs.bin", dtype=U32).reshape(-1, 9).astype(np.int64)
+    runs = np.fromfile(run_dir / "log_runs.bin", dtype=U32).reshape(-1, 10).astype(np.int64)
     events = records("events", ("kind", "unit", "low", "high"))
     logs = {
         "array": records(
@@ -228,8 +231,9 @@ def _read_logs(spec: AccelSpec, run_dir: Path, count: int) -> list[RunLog]:
                 cycles=int(row[1] | row[2] << 32),
                 read_bytes=int(row[3] | row[4] << 32),
                 write_bytes=int(row[5] | row[6] << 32),
-                kv_lines=int(row[7]),
-                kv_beats=int(row[8]),
+                key_lines=int(row[7]),
+                value_lines=int(row[8]),
+                kv_beats=int(row[9]),
                 accepted=by_kind[0],
                 done=by_kind[1],
                 memory=np.fromfile(run_dir / f"dump{i}.bin", dtype=np.uint8),

@@ -20,7 +20,8 @@ module system_bench;
   import "DPI-C" function void log_open(input string prefix);
   import "DPI-C" function void log_run(input int result, input longint cycles,
                                        input longint read_bytes, input longint write_bytes,
-                                       input int kv_lines, input int kv_beats);
+                                       input int key_lines, input int value_lines,
+                                       input int kv_beats);
   import "DPI-C" function void log_event(input int kind, input int unit, input longint cycle);
   import "DPI-C" function void log_array(input int valid, input int dest, input int word,
                                          input int word1, input int slice, input bit [`NARROW-1:0] narrow,
@@ -91,8 +92,8 @@ module system_bench;
     dut.issue_load.command__valid & dut.issue_load.command__ready
   };
   wire [UNITS-1:0] dones = dut.processor.done_in;
-  // Words of K and V that enter the array as stationary operand, and rows that meet them.
-  int kv_lines = 0, kv_beats = 0;
+  // Lines of K and V that enter the array as stationary operand, and rows that meet them.
+  int key_lines = 0, value_lines = 0, kv_beats = 0;
   wire kv_line = dut.array.line[`LINE_VALID] & dut.array.line[`LINE_KV];
   wire kv_beat = dut.array.beat[`BEAT_VALID] & (dut.array.beat[`BEAT_SCALE+:2] != 0);
   longint cycle = 0;
@@ -102,7 +103,8 @@ module system_bench;
       cycle <= 0;
       quiet <= 0;
     end else begin
-      kv_lines <= (cycle == 0 ? 0 : kv_lines) + 32'(kv_line);
+      key_lines <= (cycle == 0 ? 0 : key_lines) + 32'(kv_line & ~dut.array.line[`LINE_ROW]);
+      value_lines <= (cycle == 0 ? 0 : value_lines) + 32'(kv_line & dut.array.line[`LINE_ROW]);
       kv_beats <= (cycle == 0 ? 0 : kv_beats) + 32'(kv_beat);
       cycle <= cycle + 1;
       quiet <= (accepts != 0 || dones != 0 || rvalid || dut.stream.take) ? 0 : quiet + 1;
@@ -237,8 +239,8 @@ module system_bench;
       if (hang) report_hang();
       read_register(8'h18, low);
       read_register(8'h1c, high);
-      log_run(32'(hang), {high, low}, read_bytes - first_read, write_bytes - first_write, kv_lines,
-              kv_beats);
+      log_run(32'(hang), {high, low}, read_bytes - first_read, write_bytes - first_write, key_lines,
+              value_lines, kv_beats);
       if (dump_file != "-") memory.dump(dump_file);
       if (hang) break;
       write_register(8'h00, 2);

@@ -1,4 +1,4 @@
-"""Plants one fault at a time in a copy of a folder; a test must fail: the tests' own test.
+"""Plants one fault at a time in a copy of the sources and asks for a test that fails.
 
 ``python tests/plant_faults.py`` tries all faults of ``tests/faults/*.yaml`` and writes
 ``docs/faults.md``; it exits with 1 if a fault survives or does not fit the sources any more.
@@ -37,12 +37,12 @@ BROKEN = re.compile(
 class Fault:
     """One change of one file in `folder`, and the tests of which one must fail."""
 
+    folder: str = "hw"
     file: str
     what: str
     old: str
     new: str
     tests: tuple[str, ...]
-    folder: str = "hw"
 
     def apply(self, source: str) -> str:
         """Return the source with the fault; ValueError unless the old text is there once."""
@@ -75,16 +75,15 @@ def load_faults(only: str) -> list[Fault]:
 
 @contextmanager
 def tree(fault: Fault | None) -> Iterator[Path]:
-    """Make a tree whose package ``moesaic`` has copies, of hw/ too, with the fault in one."""
+    """Make a tree whose package ``moesaic`` has copies of hw/ and of the folder with the fault."""
     with tempfile.TemporaryDirectory(prefix="fault-") as scratch:
         folder = Path(scratch)
         ignore = shutil.ignore_patterns("__pycache__")
-        copied = {"hw"} if fault is None else {"hw", fault.folder}
         shutil.copytree(ROOT / "tests", folder / "tests", ignore=ignore)
         shutil.copy(ROOT / "pyproject.toml", folder)
         (folder / "moesaic").mkdir()
         for name in FOLDERS:
-            if name in copied:
+            if name == "hw" or (fault is not None and name == fault.folder):
                 shutil.copytree(ROOT / name, folder / name, ignore=ignore)
             else:
                 (folder / name).symlink_to(ROOT / name)
@@ -158,6 +157,8 @@ def say(text: str) -> None:
 def row(outcome: Outcome) -> str:
     """Return a fault's line of the table."""
     block = outcome.fault.file.removesuffix(".py")
+    if outcome.fault.folder != "hw":
+        block = f"{outcome.fault.folder}/{block}"
     test = f"`{outcome.test}`" if outcome.result == "caught" else f"**{outcome.result}**"
     return f"| {block} | {outcome.fault.what} | {test} | {outcome.seconds:.0f} |"
 
@@ -173,8 +174,7 @@ def report(before: str, faults: Sequence[Fault], outcomes: Sequence[Outcome]) ->
     head = [
         "# Planted faults",
         "",
-        "Each line is one change in one file of `hw/`, or of `models/` where the block is in a",
-        "folder, made in a copy of it.",
+        "Each line is one change in one file of `hw/`, or of the folder named, in a copy of it.",
         f"{caught} of {len(faults)} faults in {blocks} files made a test fail; the first that did.",
         "`make faults` plants them again and writes this file.",
         "",
