@@ -172,7 +172,7 @@ def test_masks_change_with_their_step_and_only_then(refresh: int) -> None:
     training = SparseTraining(model, replace(SPECS["bdwp"], refresh=refresh), layers)
     assert list(training.layers) == ["1"]
     layer, chosen = training.layers["1"], torch.zeros(())
-    for step in range(7):
+    for step in range(8):
         with torch.no_grad():
             layer.weight.copy_(torch.from_numpy(drawn((16, 16), step, False)))
         training.begin(step)
