@@ -35,6 +35,13 @@ MODELS = {
     "m3vit-tiny": "12 blocks of 192 channels, 129 tokens, 16 experts, 2 tasks; made-up as above",
     "m3vit-small": "12 blocks of 384 channels, 129 tokens, 16 experts, 2 tasks; made-up as above",
 }
+CONVNETS = {
+    "resnet9-digits": "ResNet9 in small on 8 by 8 digits, for `step`; made-up weights",
+    "resnet9-mnist": "ResNet9 in small on MNIST, for `step`; made-up weights",
+    "vgg-digits": "5 convolutions on 8 by 8 digits, for `step`; made-up weights",
+    "vgg-mnist": "7 convolutions on MNIST, for `step`; made-up weights",
+}
+"""Convolutional networks, by the recipes that have their sizes."""
 CANVAS_MODELS = ("moevit-mnist", "densevit-canvas")
 CALIBRATION_FILE = "calibration.npy"
 TASKS_FILE = "tasks.npz"  # in a directory of `train`: all tasks' weights
@@ -137,7 +144,7 @@ def load_model(source: str | Path, task: int = 0) -> Model:
         return _deit(name) if name.startswith("deit") else _mnist(name)
     if (Path(name) / JSON_FILE).is_file():
         return _from_directory(Path(name), task)
-    if (Path(name) / CONVNET_FILE).is_file():
+    if name in CONVNETS or (Path(name) / CONVNET_FILE).is_file():
         raise InputError(f"{name}: must be an encoder to be run, not a convolutional network")
     raise InputError(
         f"MODEL must be one of {', '.join(MODELS)} or a directory with {JSON_FILE}, "

@@ -1,10 +1,11 @@
 """From operations to commands' fields: which memory words each reads and writes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from moesaic.dataflow.scoreboard import Span
 from moesaic.dataflow.steps import Work
 from moesaic.dataflow.training.places import Place, Places, ceil_div
+from moesaic.dataflow.training.walks import cuts, dest_fields, in_grids, lines_of, walk_fields
 from moesaic.models.accel import AccelSpec
 from moesaic.models.commands import Unit
 from moesaic.models.errors import InputError
@@ -23,7 +24,13 @@ from moesaic.models.training.step import (
     Spread,
     Term,
 )
-from moesaic.models.training.vector_fields import ADDRESS_BITS, Memory, OperandKind, Target
+from moesaic.models.training.vector_fields import (
+    ADDRESS_BITS,
+    PITCH_BITS,
+    Memory,
+    OperandKind,
+    Target,
+)
 
 MEMORIES = {
     Store.X: Memory.X,
@@ -51,13 +58,18 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """Rows of a tensor in units of slices: the first, from row to row, slices and values of one."""
+    """Rows of a tensor in units of slices: the first, from row to row, slices and values of one.
+
+    With `width`, that many rows are a line, and `line` slices lie from its last to the next one.
+    """
 
     base: int
     pitch: int
     beats: int
     valid: int
     rows: int
+    width: int = 0
+    line: int = 0
 
 
 class Lowering:
@@ -87,13 +99,15 @@ class Lowering:
                 f"lanes must divide the first channel of {ref.tensor.name}'s part, "
                 f"{ref.channel}, not {spec.lanes}"
             )
-        pitch = place.pitch * each
+        pitch, lines = place.pitch * each, lines_of(ref)
         return Rows(
-            base=place.base * each + ref.row * pitch + ref.channel // spec.lanes,
-            pitch=ref.step * pitch,
+            base=place.base * each + lines.first * pitch + ref.channel // spec.lanes,
+            pitch=lines.step * pitch,
             beats=ceil_div(ref.channels, spec.lanes),
             valid=ref.channels,
             rows=ref.rows,
+            width=lines.width,
+            line=lines.line * pitch,
         )
 
     def pass_work(self, op: Pass) -> Work:
@@ -110,6 +124,7 @@ class Lowering:
             "a_base": a.base,
             "a_pitch": a.pitch,
             "transpose": int(op.transpose),
+            **self._lines(op),
         }
         fields |= self._operand("p", op.p, op)
         fields |= self._operand("q", op.q, op)
@@ -143,6 +158,21 @@ class Lowering:
             unit=Unit.VECTOR, fields=fields, reads=tuple(reads), writes=tuple(writes), ports=ports
         )
 
+    def _lines(self, op: Pass) -> dict[str, int]:
+        """Return the fields of a pass through pixels that do not lie evenly."""
+        refs = {"a": op.a, "out": op.out}
+        refs |= {n: o.ref for n, o in (("p", op.p), ("q", op.q)) if o.spread == Spread.FULL}
+        rows = {name: self.rows(ref) for name, ref in refs.items() if ref is not None}
+        widths = {each.width for each in rows.values() if each.width}
+        if not widths:
+            return {}
+        if len(widths) > 1 or op.transpose:
+            raise ValueError(f"{op.name}: a pass must have lines of one width, not {widths}")
+        lines = {f"{n}_line": each.line if each.width else each.pitch for n, each in rows.items()}
+        if max(lines.values()) >> PITCH_BITS:
+            raise InputError(f"{op.name}: images must be smaller, lines are {lines} slices apart")
+        return lines | {"width": widths.pop()}
+
     def _operand(self, name: str, operand: Operand, op: Pass | None) -> dict[str, int]:
         if operand.ref is None:
             return {
@@ -173,6 +203,8 @@ class Lowering:
         if place.store in (Store.S, Store.W):
             return place.spans[0]
         start = place.base + ref.row * place.pitch
+        if ref.pixels is not None:
+            return place.store.name, start, start + ref.images * ref.pixels.area * place.pitch
         stop = place.base + (ref.row + (ref.rows - 1) * ref.step + 1) * place.pitch
         return place.store.name, start, stop
 
@@ -220,34 +252,27 @@ class Lowering:
         Rows are cut to what the partial sums hold. Where terms share a sum, tiles of outputs come
         one by one, each with all terms.
         """
-        spec = self.spec
+        spec, op = self.spec, in_grids(op)
         parts: list[Part] = []
         n_tiles = ceil_div(op.out.channels, spec.columns)
-        for row in range(0, op.out.rows, spec.psum_depth):
-            rows = min(spec.psum_depth, op.out.rows - row)
-            if len(op.terms) == 1:
-                parts.append(self._part(op, op.terms[0], row, rows, 0, n_tiles, True, True))
+        for cut in cuts(op.out.rows, op.out.pixels, spec.psum_depth):
+            out, row = cut.of(op.out), cut.first
+            terms = [replace(term, left=cut.of(term.left)) for term in op.terms]
+            if len(terms) == 1:
+                parts.append(self._part(out, terms[0], row, 0, n_tiles, True, True))
                 continue
             for tile in range(n_tiles):
-                for number, term in enumerate(op.terms):
-                    last = number == len(op.terms) - 1
-                    parts.append(self._part(op, term, row, rows, tile, 1, not number, last))
+                for number, term in enumerate(terms):
+                    last = number == len(terms) - 1
+                    parts.append(self._part(out, term, row, tile, 1, not number, last))
         return parts
 
     def _part(
-        self,
-        op: Product,
-        term: Term,
-        row: int,
-        rows: int,
-        tile: int,
-        tiles: int,
-        first: bool,
-        last: bool,
+        self, part: Ref, term: Term, row: int, tile: int, tiles: int, first: bool, last: bool
     ) -> Part:
         spec = self.spec
         left, right, out = (
-            self.places.now[ref.tensor.name] for ref in (term.left, term.right, op.out)
+            self.places.now[ref.tensor.name] for ref in (term.left, term.right, part)
         )
         nm = term.right.tensor.nm
         step = spec.operands_per_beat(nm)
@@ -255,43 +280,38 @@ class Lowering:
         self._check_part(term.left, spec.rows)
         held: dict[str, int] = {"n_tiles": tiles, "k_tiles": k_tiles, "mode": spec.mode_number(nm)}
         if term.layout == Layout.WEIGHTS:
-            line = tile * k_tiles * spec.columns
+            if term.right.row % spec.columns:
+                raise InputError(
+                    f"columns must divide the outputs of each tap of {term.right.tensor.name}, "
+                    f"{term.right.rows}, not {spec.columns}"
+                )
+            line = (term.right.row // spec.columns + tile) * k_tiles * spec.columns
             held |= {"line_base": right.base + line, "index_base": right.place_base + line // 2}
             reads = right.spans
         else:
             held |= self._held(term, right, tile)
             reads = (self._span(term.right),)
         stationary = Work(unit=Unit.STATIONARY, fields=held, reads=reads)
-        if op.out.channel % spec.lanes:
-            raise InputError(f"{op.out.tensor.name}: lanes must divide {op.out.channel}")
-        part = Ref(
-            tensor=op.out.tensor,
-            row=op.out.row + row * op.out.step,
-            rows=rows,
-            step=op.out.step,
-            channel=op.out.channel,
-            channels=op.out.channels,
-        )
+        if part.channel % spec.lanes:
+            raise InputError(f"{part.tensor.name}: lanes must divide {part.channel}")
         stream = Work(
             unit=Unit.STREAM,
             fields={
                 "mode": spec.mode_number(nm),
-                "beats": rows,
+                "beats": part.rows,
                 "n_tiles": tiles,
                 "k_tiles": k_tiles,
-                "base": left.base + (term.left.row + row * term.left.step) * left.pitch,
                 "position": term.left.channel,
-                "pitch": left.pitch * term.left.step,
-                "dest_base": out.base + part.row * out.pitch + op.out.channel // spec.lanes + tile,
-                "dest_pitch": out.pitch * op.out.step,
+                **walk_fields(term.left, left.base, left.pitch),
+                **dest_fields(part, out.base + part.channel // spec.lanes + tile, out.pitch),
                 "first": int(first),
                 "last": int(last),
             },
             reads=(self._span(term.left),),
             writes=(self._span(part),) if last else (),
         )
-        columns = min(op.out.channels - tile * spec.columns, tiles * spec.columns)
-        macs = rows * term.left.channels * columns
+        columns = min(part.channels - tile * spec.columns, tiles * spec.columns)
+        macs = part.rows * term.left.channels * columns
         macs = macs if nm is None else macs * nm.n // nm.m
         return Part(stationary=stationary, stream=stream, macs=macs, row=row)
 
@@ -300,17 +320,20 @@ class Lowering:
         spec, right = self.spec, term.right
         rows_held = term.layout == Layout.ROWS
         self._check_part(right, spec.columns if rows_held else spec.rows)
-        row = right.row + (0 if rows_held else tile * spec.columns * right.step)
         fields = {
             "source_x": 1,
             "row_mode": int(rows_held),
-            "base": place.base + row * place.pitch,
             "position": right.channel + (tile * spec.columns if rows_held else 0),
-            "pitch": place.pitch * right.step,
+            "valid": right.rows,
         }
         if rows_held:
-            return fields | {"valid": right.rows}
-        return fields | {"valid": right.rows - tile * spec.columns}
+            return fields | walk_fields(right, place.base, place.pitch)
+        if right.pixels is not None:
+            raise ValueError(f"{right.tensor.name}: pixels are held in rows of the array")
+        skipped = tile * spec.columns
+        fields["valid"] -= skipped
+        base = place.base + skipped * right.step * place.pitch
+        return fields | walk_fields(right, base, place.pitch)
 
     def _check_part(self, ref: Ref, size: int) -> None:
         """Refuse parts of tensors that begin or end within a tile of operands."""

@@ -36,6 +36,8 @@ STEP = data.StructLayout(
 class VectorSequence(wiring.Component):
     """Issue the slices of a command: row by row; in blocks of `lanes` rows where it transposes.
 
+    Rows are in lines of `width`, for pixels that do not lie evenly; never where it transposes.
+
     One slice a cycle. Where columns are summed, rows begin at least SPACING cycles apart. Behind a
     transposing pass or a packing the unit rests ``hold(spec)`` cycles: their results are late.
 
@@ -73,16 +75,21 @@ class VectorSequence(wiring.Component):
         active, issue, end, resting, late = (
             Signal(name=n) for n in ("active", "issue", "end", "resting", "late")
         )
-        row, beat, left = Signal(16), Signal(16), Signal(16)
+        row, beat, left, column = (
+            Signal(16, name=n) for n in ("row", "beat", "left", "column")
+        )
         block_row = Signal(range(max(2, lanes)))
         gap, rest = Signal(range(SPACING + 1)), Signal(range(hold(spec) + 1))
-        last_beat, last_row, row_ends = Signal(), Signal(), Signal()
+        last_beat, last_row, row_ends, line_ends = (
+            Signal(name=n) for n in ("last_beat", "last_row", "row_ends", "line_ends")
+        )
         fewer = Signal(16)  # values of the row behind this slice: packings go beyond its end
         m.d.comb += [
             fewer.eq(Mux(left > lanes, left - lanes, 0)),
             last_beat.eq(beat == c.beats - 1),
             row_ends.eq(Mux(c.transpose, block_row == lanes - 1, 1)),
             last_row.eq(row == c.rows - 1),
+            line_ends.eq(column == c.width - 1),  # never with a width of 0: no column is -1
             resting.eq(rest != 0),
             issue.eq(active & (gap == 0)),
         ]
@@ -111,6 +118,8 @@ class VectorSequence(wiring.Component):
                     left.eq(Mux(last_beat, c.valid, fewer)),
                     row.eq(row + last_beat),
                 ]
+                with m.If(last_beat):
+                    m.d.sync += column.eq(Mux(line_ends, 0, column + 1))
                 short = Signal(range(SPACING + 1))
                 m.d.comb += short.eq(Mux(c.beats < SPACING, SPACING - c.beats, 0))
                 with m.If(last_beat & c.column_sum):
@@ -137,22 +146,25 @@ class VectorSequence(wiring.Component):
                 active.eq(1),
                 c.eq(new),
                 row.eq(0),
+                column.eq(0),
                 beat.eq(0),
                 block_row.eq(0),
                 left.eq(new.valid),
                 gap.eq(0),
             ]
 
-        for name, base, pitch in (
-            ("a", new.a_base, new.a_pitch),
-            ("p", new.p_value[:ADDRESS_BITS], new.p_value[ADDRESS_BITS:]),
-            ("q", new.q_value[:ADDRESS_BITS], new.q_value[ADDRESS_BITS:]),
+        for name, base, pitch, line in (
+            ("a", new.a_base, new.a_pitch, new.a_line),
+            ("p", new.p_value[:ADDRESS_BITS], new.p_value[ADDRESS_BITS:], new.p_line),
+            ("q", new.q_value[:ADDRESS_BITS], new.q_value[ADDRESS_BITS:], new.q_line),
         ):
             m.submodules[name] = walk = SliceWalk()
             m.d.comb += [
                 walk.load.eq(take),
                 walk.base.eq(base),
                 walk.pitch.eq(pitch),
+                walk.line.eq(line),
+                walk.line_ends.eq(line_ends),
                 walk.blocks.eq(c.transpose),
                 walk.step.eq(issue),
                 walk.first_beat.eq(beat == 0),
@@ -166,6 +178,8 @@ class VectorSequence(wiring.Component):
             walk.load.eq(take),
             walk.base.eq(new.out_base),
             walk.pitch.eq(new.out_pitch),
+            walk.line.eq(new.out_line),
+            walk.line_ends.eq(line_ends),
             walk.blocks.eq(c.transpose),
             walk.step.eq(issue),
             walk.first_beat.eq(0),

@@ -88,7 +88,7 @@ class Builder:
         transpose: bool = False,
         row_sum: Tensor | None = None,
         row_max: Tensor | None = None,
-        column_sum: Tensor | None = None,
+        column_sum: Tensor | Ref | None = None,
         watch: bool = False,
     ) -> None:
         """Append a pass."""

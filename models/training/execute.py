@@ -48,6 +48,12 @@ class Weights:
     places: Ints | None
     nm: NM | None
 
+    def part(self, first: int, count: int) -> "Weights":
+        """Return some of the outputs."""
+        outputs = slice(first, first + count)
+        places = None if self.places is None else self.places[:, outputs]
+        return Weights(values=self.values[:, outputs], places=places, nm=self.nm)
+
 
 Value = NDArray[Any] | Weights
 
@@ -107,6 +113,8 @@ class Machine:
             other = self.read(term.right)
             matrix = other.T if term.layout == Layout.COLUMNS else other
             right = Weights(values=np.ascontiguousarray(matrix), places=None, nm=None)
+        elif term.right.rows < term.right.tensor.rows:
+            right = right.part(term.right.row, term.right.rows)
         if right.nm is None or right.places is None:
             return dot(left, right.values, rows=self.rows, fmt=self.fmt, start=start)
         return sparse_dot(
@@ -162,10 +170,14 @@ class Machine:
         return value.reshape(1, -1) if ref.tensor.kind == Kind.COLUMN else value
 
     def read(self, ref: Ref) -> NDArray[Any]:
-        """Return part of a tensor."""
+        """Return part of a tensor; what lies outside an image is zero."""
         value = self.values[ref.tensor.name]
         assert isinstance(value, np.ndarray)
-        return value[_index(ref)]
+        if ref.pixels is None:
+            return value[_index(ref)]
+        found, outside = value[_index(ref)], ref.pixels.places(ref.images)[1]
+        found[outside] = 0
+        return found
 
     def _write(self, ref: Ref, z: Floats) -> None:
         """Put results into their tensor, rounded to operands where it holds such."""
@@ -198,6 +210,9 @@ def empty(tensor: Tensor) -> NDArray[Any]:
 
 
 def _index(ref: Ref) -> Any:
+    if ref.pixels is not None:
+        places = ref.row + ref.pixels.places(ref.images)[0]
+        return places, slice(ref.channel, ref.channel + ref.channels)
     rows = slice(ref.row, ref.row + (ref.rows - 1) * ref.step + 1, ref.step)
     if ref.tensor.kind == Kind.COLUMN:
         return rows

@@ -35,7 +35,7 @@ def linear_backward(b: Builder, matrix: Matrix, x: Ref, gradient: Tensor | Ref) 
     b.work(turned.name, gradient, out=turned, transpose=True)
 
     term = None
-    if matrix.backward is not None and matrix.gradient_nm is None:
+    if matrix.backward is not None and not matrix.swapped:
         term = Term(left=whole(g), right=whole(matrix.backward), layout=Layout.WEIGHTS)
     elif matrix.backward is not None:
         _sparse_gradient(b, matrix, gradient, rows)

@@ -16,10 +16,11 @@ def fitting(nm: NM | None, channels: int) -> NM | None:
 
 @dataclass(slots=True, kw_only=True)
 class Matrix:
-    """Master weights (outputs, inputs); `forward` and `backward` are packed from them.
+    """Master weights (taps * outputs, inputs); `forward` and `backward` are packed from them.
 
-    The two are pruned on their own: `forward` along the inputs, `backward` along the outputs,
-    which are what their products sum over (arXiv 2309.13015, section on BDWP).
+    The two are pruned on their own: `forward` along the inputs, `backward` (taps * inputs, outputs)
+    along the outputs, which are what their products sum over (arXiv 2309.13015, section on BDWP).
+    So a convolution's groups lie within a tap, as in `models/torch_zoo/sparse_layers.py`.
 
     Parameters
     ----------
@@ -31,6 +32,8 @@ class Matrix:
         Of this layer: dense where it is an exception.
     wants_input : bool
         Whether the gradient of the layer's input is wanted.
+    kernel : int
+        Of a convolution, with ``kernel ** 2`` taps; 0 for a linear layer.
     """
 
     b: Builder
@@ -39,14 +42,25 @@ class Matrix:
     inputs: int
     method: Method
     wants_input: bool
+    kernel: int = 0
     weight: Tensor = field(init=False)
     forward: Tensor = field(init=False)
     backward: Tensor | None = field(init=False)
 
     def __post_init__(self) -> None:
-        self.weight = self.b.floats(f"{self.name}.weight", self.outputs, self.inputs, Role.STATE)
+        self.weight = self._floats("weight", Role.STATE)
         self.forward = self._forward(Role.STATE)
         self.backward = self._backward(Role.STATE) if self.wants_input else None
+
+    @property
+    def taps(self) -> int:
+        """Matrices of (outputs, inputs)."""
+        return max(1, self.kernel) ** 2
+
+    @property
+    def swapped(self) -> bool:
+        """Whether a pruned gradient is what the array holds, and the weights pass by."""
+        return self.gradient_nm is not None and not self.kernel
 
     @property
     def gradient_nm(self) -> NM | None:
@@ -56,14 +70,20 @@ class Matrix:
     def _forward(self, role: Role) -> Tensor:
         nm = fitting(self.method.forward, self.inputs)
         name = f"{self.name}.forward" + _suffix(role)
-        return self.b.step.tensor(name, self.outputs, self.inputs, Kind.WEIGHTS, role, nm)
+        rows = self.taps * self.outputs
+        return self.b.step.tensor(name, rows, self.inputs, Kind.WEIGHTS, role, nm)
 
     def _backward(self, role: Role) -> Tensor:
         name = f"{self.name}.backward" + _suffix(role)
-        if self.gradient_nm is not None:  # the gradient stays in the array, the weights pass by
-            return self.b.operands(name, self.inputs, self.outputs, role)
+        rows = self.taps * self.inputs
+        if self.swapped:
+            return self.b.operands(name, rows, self.outputs, role)
         nm = fitting(self.method.backward, self.outputs)
-        return self.b.step.tensor(name, self.inputs, self.outputs, Kind.WEIGHTS, role, nm)
+        return self.b.step.tensor(name, rows, self.outputs, Kind.WEIGHTS, role, nm)
+
+    def _floats(self, part: str, role: Role = Role.INNER) -> Tensor:
+        """Enter a tensor of the weights' shape."""
+        return self.b.floats(f"{self.name}.{part}", self.taps * self.outputs, self.inputs, role)
 
     def product(self, x: Ref) -> Term:
         """Return ``x @ W.T``, the forward product."""
@@ -76,12 +96,12 @@ class Matrix:
         if self.method.decay and seen_nm is not None:
             # what the forward product did not see is pulled towards zero: decay * (w - seen)
             b.stage = "optimizer"
-            seen = b.floats(f"{name}.seen", self.outputs, self.inputs)
+            seen = self._floats("seen")
             self._pack(seen.name, self.weight, nm=seen_nm, dense_out=seen)
-            hidden = b.floats(f"{name}.hidden", self.outputs, self.inputs)
+            hidden = self._floats("hidden")
             b.work(hidden.name, seen, p=number(-1.0), q=full(self.weight), out=hidden)
             scale = b.optimiser.loss_scale * self.method.decay
-            pulled = b.floats(f"{name}.pulled", self.outputs, self.inputs)
+            pulled = self._floats("pulled")
             b.work(pulled.name, hidden, p=number(scale), q=full(gradient), out=pulled)
             gradient = pulled
         new = update(b, f"{name}.weight", self.weight, gradient, decay=b.optimiser.decay)
@@ -89,7 +109,7 @@ class Matrix:
         forward = self._forward(Role.NEXT)
         backward_of = new
         if self.method.name == "srste" and forward.nm is not None:
-            backward_of = b.floats(f"{name}.pruned", self.outputs, self.inputs)
+            backward_of = self._floats("pruned")
         dense_out = None if backward_of is new else backward_of
         self._pack(forward.name, new, nm=forward.nm, out=forward, dense_out=dense_out)
         if not self.wants_input:
@@ -98,8 +118,14 @@ class Matrix:
         if backward.kind == Kind.OPERAND:
             b.work(backward.name, backward_of, out=backward, transpose=True)
             return
-        turned = b.floats(f"{name}.turned", self.inputs, self.outputs)
-        b.work(turned.name, backward_of, out=turned, transpose=True)
+        turned = b.floats(f"{name}.turned", self.taps * self.inputs, self.outputs)
+        for tap in range(self.taps):
+            b.work(
+                turned.name,
+                Ref(tensor=backward_of, row=tap * self.outputs, rows=self.outputs),
+                out=Ref(tensor=turned, row=tap * self.inputs, rows=self.inputs),
+                transpose=True,
+            )
         self._pack(backward.name, turned, nm=backward.nm, out=backward)
 
     def _pack(

@@ -43,7 +43,8 @@ def _read_by_products(
     if which == "backward":
         if f"{layer}.pruned" in step.tensors:  # the way back sees what the way forth saw
             weight = _pruned(weight, forward, fmt)
-        weight = weight.T
+        taps = tensor.rows // weight.shape[1]
+        weight = np.concatenate([part.T for part in np.split(weight, taps)])
     patterns = encode(np.ascontiguousarray(weight), fmt)
     if tensor.kind == Kind.OPERAND:
         return patterns
@@ -85,7 +86,22 @@ def inputs(
     count, patch = len(images), source.patch
     shape = (count, source.channels, source.height // patch, patch, source.width // patch, patch)
     patches = images.reshape(shape).transpose(0, 2, 4, 1, 3, 5).reshape(-1, source.values)
+    return given_inputs(step, patches, labels, fmt)
+
+
+def pixel_inputs(
+    step: Step, images: Floats, labels: NDArray[np.int64], fmt: FloatFormat
+) -> dict[str, Value]:
+    """Return the same for images (count, channels, height, width) whose rows are pixels."""
+    pixels = images.transpose(0, 2, 3, 1).reshape(-1, images.shape[1])
+    return given_inputs(step, pixels, labels, fmt)
+
+
+def given_inputs(
+    step: Step, rows: Floats, labels: NDArray[np.int64], fmt: FloatFormat
+) -> dict[str, Value]:
+    """Return image rows as operands, and the marks of their labels."""
     given = step.tensors["labels"]
     marks = np.zeros((given.rows, given.channels), dtype=np.float32)
-    marks[np.arange(count), labels] = -1
-    return {"image": encode(np.ascontiguousarray(patches, dtype=np.float32), fmt), "labels": marks}
+    marks[np.arange(given.rows), labels] = -1
+    return {"image": encode(np.ascontiguousarray(rows, dtype=np.float32), fmt), "labels": marks}

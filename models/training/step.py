@@ -9,6 +9,7 @@ from enum import Enum
 
 from moesaic.models.accel import NM
 from moesaic.models.training.passes import Combine
+from moesaic.models.training.pixels import Pixels
 
 
 class Kind(Enum):
@@ -43,7 +44,10 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ref:
-    """Part of a tensor: `rows` rows from `row` on, `step` apart, and `channels` from `channel`."""
+    """Part of a tensor: `rows` rows from `row` on, `step` apart, and `channels` from `channel`.
+
+    With `pixels`, they are those of a grid over each image, from the one on that begins with `row`.
+    """
 
     tensor: Tensor
     row: int = 0
@@ -51,11 +55,17 @@ class Ref:
     step: int = 1
     channel: int = 0
     channels: int = 0
+    pixels: Pixels | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "rows", self.rows or self.tensor.rows - self.row)
+        left = self.tensor.rows - self.row
+        if self.pixels is not None:
+            left = left // self.pixels.area * self.pixels.rows
+        object.__setattr__(self, "rows", self.rows or left)
         object.__setattr__(self, "channels", self.channels or self.tensor.channels - self.channel)
         last = self.row + (self.rows - 1) * self.step
+        if self.pixels is not None:
+            last = self.row + self.images * self.pixels.area - 1
         if last >= self.tensor.rows or self.channel + self.channels > self.tensor.channels:
             raise ValueError(f"{self.tensor.name} has no rows and channels such as {self}")
 
@@ -63,6 +73,11 @@ class Ref:
     def shape(self) -> tuple[int, int]:
         """Rows and channels."""
         return self.rows, self.channels
+
+    @property
+    def images(self) -> int:
+        """Images that `pixels` go over."""
+        return 1 if self.pixels is None else self.rows // self.pixels.rows
 
 
 class Spread(Enum):
@@ -113,7 +128,10 @@ class Op:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Term:
-    """``left @ right``."""
+    """``left @ right``; with pixels, `left` is what one tap of a convolution reads.
+
+    `right` may be some rows of WEIGHTS: those of one tap.
+    """
 
     left: Ref
     right: Ref

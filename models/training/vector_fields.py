@@ -78,4 +78,9 @@ VECTOR_FIELDS = (
     Field("lines", 1, "packings: lines go to W; what is kept in place goes to V with target V"),
     Field("mode", 4, "packings: weight format, as in STATIONARY"),
     Field("index_base", ADDRESS_BITS, "packings: first index line"),
+    Field("width", 16, "rows of a line, in which pitches hold; 0: all rows are one line"),
+    *(
+        Field(f"{name}_line", PITCH_BITS, "slices from a line's last row to the next line's first")
+        for name in ("a", "p", "q", "out")
+    ),
 )

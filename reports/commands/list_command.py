@@ -6,7 +6,7 @@ from pathlib import Path
 
 from moesaic.models.accel_io import PRESETS, preset_names
 from moesaic.models.recipes.load import RECIPES, recipe_names
-from moesaic.models.zoo import MODELS
+from moesaic.models.zoo import CONVNETS, MODELS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,8 +17,9 @@ def execute(_options: argparse.Namespace) -> int:
     """Print models, presets, recipes and sweeps."""
     presets = {name: _first_sentence(PRESETS / f"{name}.yaml") for name in preset_names()}
     recipes = {name: _first_sentence(RECIPES / f"{name}.yaml") for name in recipe_names()}
-    width = max(map(len, (*MODELS, *presets, *recipes)))
-    for title, entries in (("models", MODELS), ("accelerators", presets), ("recipes", recipes)):
+    models = MODELS | CONVNETS
+    width = max(map(len, (*models, *presets, *recipes)))
+    for title, entries in (("models", models), ("accelerators", presets), ("recipes", recipes)):
         print(f"{title}:")
         for name, text in entries.items():
             print(f"  {name:<{width}}  {text}")

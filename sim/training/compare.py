@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from moesaic.dataflow.training.mapper import TrainNote, TrainProgram
 from moesaic.models.accel import AccelSpec
 from moesaic.models.commands import Command, Unit
+from moesaic.models.training.commands import ADDRESS_BITS
 from moesaic.models.training.execute import Machine, Value, Weights
 from moesaic.models.training.memories import Store
 from moesaic.models.training.step import Kind, Op, Pack, Pass, Product, Ref
@@ -89,8 +90,7 @@ class StepCompare:
         values = self._values(op.out)[note.row : note.row + rows]
         start = self._tile(op) * lanes
         padded, counts = _padded(values[:, start:], lanes, tiles)
-        words = command["dest_base"] + np.arange(tiles)[:, None]
-        words = words + command["dest_pitch"] * np.arange(rows)[None, :]
+        words = np.arange(tiles)[:, None] + _words_of_results(command, rows)[None, :]
         return Writes(
             store=Store.P,
             slices=words.reshape(-1),
@@ -121,7 +121,8 @@ class StepCompare:
                 padded, counts = padded.transpose(1, 0, 2), counts.transpose(1, 0, 2)
             else:
                 padded, counts = _padded(values, lanes, beats)
-                slices = base + np.arange(rows)[:, None] * pitch + np.arange(beats)[None, :]
+                firsts = base + _rows_of_lines(command, rows, pitch)
+                slices = firsts[:, None] + np.arange(beats)[None, :]
             if store == Store.X:
                 counts = np.ones_like(counts)  # what lies beyond is +0
             out.append(
@@ -184,6 +185,23 @@ class StepCompare:
         """Return a part of a tensor as the machine writes it; a column is one row."""
         value = self.machine.read(ref)
         return value.reshape(1, -1) if ref.tensor.kind == Kind.COLUMN else value
+
+
+def _words_of_results(command: Command, rows: int) -> Ints:
+    """Return the word of P of each row's first tile, counted as the machine counts."""
+    row = np.arange(rows)
+    width, height = (command.get(name, 0) or rows for name in ("width", "height"))
+    lines, images = row // width, row // (width * height)
+    steps = {"dest_pitch": row - lines, "dest_row_step": lines - images, "dest_image_step": images}
+    words = command["dest_base"] + sum(command.get(n, 0) * count for n, count in steps.items())
+    return np.asarray(words % (1 << ADDRESS_BITS))
+
+
+def _rows_of_lines(command: Command, rows: int, pitch: int) -> Ints:
+    """Return how far each row of a pass's result lies from the first."""
+    row = np.arange(rows)
+    line = row // (command.get("width", 0) or rows)
+    return np.asarray((row - line) * pitch + line * command.get("out_line", 0))
 
 
 def _lines(spec: AccelSpec, packed: Weights, command: Command) -> list[Writes]:

@@ -22,10 +22,9 @@ from moesaic.models.float_format import FORMATS
 from moesaic.models.numbers import INTEGER
 from moesaic.models.training.execute import Machine, Value, Weights
 from moesaic.models.training.method import METHODS, Method, Optimiser
-from moesaic.models.training.state import first_state, inputs, next_state
+from moesaic.models.training.state import first_state, next_state
 from moesaic.models.training.step import Role
-from moesaic.models.training.vit_step import VitStep, state_of
-from moesaic.models.zoo import Model, load_model
+from moesaic.models.training.trainee import Trainee, load_trainee
 
 STAGES = ("map", "model", "elaborate", "compile", "simulate", "compare")
 Progress = Callable[[str], None]
@@ -74,7 +73,7 @@ class StepResult:
 
     options: StepOptions
     spec: AccelSpec
-    model: Model
+    model: Trainee
     program: TrainProgram
     timing: Timing
     runs: list[StepRun]
@@ -89,12 +88,18 @@ class StepResult:
             for text in run.failures
         ]
 
+    @property
+    def _tokens(self) -> int:
+        """Rows of a batch: tokens of an encoder, else pixels of the images."""
+        tensors = self.program.step.tensors
+        return (tensors.get("embed") or tensors["image"]).rows
+
     def to_json(self) -> dict[str, Any]:
         """Return everything as one plain object."""
         spec, options, first = self.spec, self.options, self.runs[0]
         rtl = options.rtl
         cycles = first.cycles if first.cycles is not None else self.timing.cycles
-        names = [layer.name for layer in self.model.network.layers]
+        names = self.model.layers
         timing = self.timing
         predicted = shares(self.program, names, timing.accepted, timing.done, timing.cycles)
         seen = predicted
@@ -113,7 +118,7 @@ class StepResult:
             "steps": options.steps,
             "seed": options.seed,
             "stall": options.stall,
-            "tokens": max(t.rows for t in self.program.step.tensors.values() if t.name == "embed"),
+            "tokens": self._tokens,
             "macs": macs,
             "loss": [run.loss for run in self.runs],
             "overflow": [run.overflow for run in self.runs],
@@ -179,28 +184,21 @@ def run_steps(options: StepOptions, progress: Progress = _silent) -> StepResult:
     """
     seconds: dict[str, float] = {}
     began = perf_counter()
-    spec, model = load_training_accel(options.accel), load_model(options.model)
-    _check(options, spec, model)
+    spec, model = load_training_accel(options.accel), load_trainee(options.model)
+    _check(options, spec)
     fmt = FORMATS[spec.numbers]
     images, labels = model.images(options.batch * options.steps, options.seed)
-    if labels is None:
-        raise InputError(f"{options.model}: training needs images with labels, this model has none")
     progress("map")
-    builder = VitStep(
-        model.network, method=options.method, optimiser=options.optimiser, batch=options.batch
-    )
-    step = builder.build()
+    step = model.step(method=options.method, optimiser=options.optimiser, batch=options.batch)
     program = map_step(step, spec)
     timing = predict_step(program)
     seconds["map"] = perf_counter() - began
 
-    state = first_state(step, state_of(model.network), fmt)
+    state = first_state(step, model.parameters, fmt)
     runs = []
     for number in range(options.steps):
         part = slice(number * options.batch, (number + 1) * options.batch)
-        given = state | inputs(
-            step, model.network, images[part], np.asarray(labels[part], dtype=np.int64), fmt
-        )
+        given = state | model.inputs(step, images[part], labels[part], fmt)
         progress(f"step {number + 1} of {options.steps}")
         found, run = _run(program, timing, given, options, seconds)
         runs.append(run)
@@ -224,12 +222,11 @@ def load_training_accel(name: str) -> AccelSpec:
     return spec
 
 
-def _check(options: StepOptions, spec: AccelSpec, model: Model) -> None:
+def _check(options: StepOptions, spec: AccelSpec) -> None:
     nm = options.method.nm
     if nm is not None and nm not in spec.sparsity:
         known = ", ".join(map(str, spec.sparsity))
         raise InputError(f"--nm must be one of {known} on {spec.name}, not {nm}")
-    del model
 
 
 def _run(
