@@ -8,9 +8,10 @@ from torch.nn import functional
 from torch.nn.grad import conv2d_input, conv2d_weight
 
 from moesaic.models.float_format import FP16
-from moesaic.models.training.execute import Machine, Value
+from moesaic.models.training.execute import Machine, Value, Weights
 from moesaic.models.training.method import METHODS
 from moesaic.models.training.pixels import Geometry, Pixels
+from moesaic.models.training.state import first_state
 from tests.conv_cases import GEOMETRIES, INPUTS, OUTPUTS, lone_conv
 from tests.test_training_step import of_method
 
@@ -80,6 +81,21 @@ def test_each_product_has_its_own_operands(name: str, shape: str) -> None:
     dw = conv2d_weight(x, shape_of, images(g, geometry, out=True), **conv)
     wanted = dw.permute(2, 3, 0, 1).reshape(-1, INPUTS).numpy()
     np.testing.assert_allclose(found["conv.weight.gradient"], wanted, **near)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_new_weights_are_packed_as_the_first_were(name: str) -> None:
+    step, given = lone_conv(GEOMETRIES["stride-1"], of_method(name))
+    found = Machine(fmt=FP16, rows=8, lanes=8).run(step, given)
+    again = first_state(step, {"conv.weight": np.asarray(found["conv.weight.next"])}, FP16)
+    for part in ("conv.forward", "conv.backward"):
+        got, wanted = found[f"{part}.next"], again[part]
+        assert isinstance(got, Weights)
+        assert isinstance(wanted, Weights)
+        assert got.nm == wanted.nm
+        assert (got.values == wanted.values).all()
+        if got.nm is not None:
+            assert (np.asarray(got.places) == np.asarray(wanted.places)).all()
 
 
 def test_parts_of_a_grid_are_its_pixels() -> None:
