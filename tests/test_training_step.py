@@ -16,7 +16,7 @@ from moesaic.models.accel import NM, AccelSpec
 from moesaic.models.accel_io import load_accel
 from moesaic.models.float_format import BF16, FP16
 from moesaic.models.network import Network
-from moesaic.models.training.execute import Machine, Value
+from moesaic.models.training.execute import Machine, Value, Weights
 from moesaic.models.training.method import METHODS, Method, Optimiser
 from moesaic.models.training.state import first_state, inputs, next_state
 from moesaic.models.training.step import Step
@@ -206,6 +206,28 @@ def test_methods_prune_what_they_say(name: str) -> None:
     assert_close(found[key], g @ backward, rtol=5e-3, atol=1e-3)
     dw = operand(f"{layer}.g").T @ operand("blocks.1.norm2")
     assert_close(found[f"{layer}.weight.gradient"], dw, rtol=5e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_new_weights_are_packed_as_at_the_start(name: str) -> None:
+    """What a step leaves is what a start from its new weights would make."""
+    network, step = small_step(of_method(name))
+    given = given_for(network, step)
+    found = Machine(fmt=FP16, rows=8, lanes=8).run(step, given)
+    left = next_state(step, given, found)
+    parameters = {key: np.asarray(left[key]) for key in state_of(network)}
+    for key, wanted in first_state(step, parameters, FP16).items():
+        got = left[key]
+        if key.endswith(".momentum"):
+            continue
+        if isinstance(wanted, Weights):
+            assert isinstance(got, Weights)
+            assert (got.values == wanted.values).all(), key
+            assert (got.places is None) == (wanted.places is None)
+            assert got.places is None or (got.places == wanted.places).all(), key
+        else:
+            assert isinstance(got, np.ndarray)
+            assert got.tobytes() == wanted.tobytes(), key
 
 
 def test_overflow_keeps_the_old_state() -> None:
