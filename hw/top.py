@@ -57,8 +57,7 @@ class Top(Frame):
     def compute(self, m: Module, placed: dict[str, Any]) -> None:
         """Wire routing, products and vectors."""
         load, stationary, stream, vector, array, memories = (
-            placed[name]
-            for name in ("load", "stationary", "stream", "vector", "array", "memories")
+            placed[name] for name in ("load", "stationary", "stream", "vector", "array", "memories")
         )
 
         # routing of tokens to experts

@@ -1,4 +1,4 @@
-"""Convolutions and small convolutional networks on RTL against the model: every write, all cycles."""
+"""Convolutions and small networks on RTL against the model: every write, and all cycles."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Training steps of small convolutional networks: gradients against torch, methods against masks."""
+"""Training steps of small convolutional networks: gradients against torch, and methods."""
 
 from collections.abc import Mapping
 

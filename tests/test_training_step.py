@@ -16,7 +16,7 @@ from moesaic.models.accel import NM, AccelSpec
 from moesaic.models.accel_io import load_accel
 from moesaic.models.float_format import BF16, FP16
 from moesaic.models.network import Network
-from moesaic.models.training.execute import Machine, Value
+from moesaic.models.training.execute import Machine, Value, Weights
 from moesaic.models.training.method import METHODS, Method, Optimiser
 from moesaic.models.training.state import first_state, inputs, next_state
 from moesaic.models.training.step import Step
@@ -82,6 +82,12 @@ def given_for(
     labels = rng.integers(0, CLASSES, batch)
     state = first_state(step, state_of(network), fmt)
     return state | inputs(step, network, images, labels, fmt)
+
+
+def assert_close(got: Value, wanted: NDArray[np.float64], *, rtol: float, atol: float) -> None:
+    """Compare a tensor of floats with what float64 says."""
+    assert isinstance(got, np.ndarray)
+    np.testing.assert_allclose(got.astype(np.float64), wanted, rtol=rtol, atol=atol)
 
 
 def of_method(name: str) -> Method:
@@ -150,7 +156,7 @@ def test_update_follows_momentum_and_rate() -> None:
     rng = np.random.default_rng(2)
     name = "blocks.0.mlp.fc1.weight"
     given[f"{name}.momentum"] = rng.normal(0, 1, (MLP, DIM)).astype(np.float32)
-    found = {k: v for k, v in Machine(fmt=FP16, rows=8, lanes=8).run(step, given).items()}
+    found = Machine(fmt=FP16, rows=8, lanes=8).run(step, given)
     weight, momentum, gradient = (
         np.asarray(values[key], dtype=np.float64)
         for values, key in (
@@ -160,8 +166,8 @@ def test_update_follows_momentum_and_rate() -> None:
         )
     )
     speed = 0.9 * momentum + gradient / 64 + 0.01 * weight
-    np.testing.assert_allclose(found[f"{name}.momentum.next"], speed, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(found[f"{name}.next"], weight - 0.05 * speed, rtol=1e-5, atol=1e-6)
+    assert_close(found[f"{name}.momentum.next"], speed, rtol=1e-5, atol=1e-6)
+    assert_close(found[f"{name}.next"], weight - 0.05 * speed, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", [m for m in METHODS if m != "dense"])
@@ -188,7 +194,7 @@ def test_methods_prune_what_they_say(name: str) -> None:
 
     forward = pruned(half(weight)) if name in ("bdwp", "srste") else half(weight)
     y = operand("blocks.1.norm2") @ forward.T
-    np.testing.assert_allclose(found[f"{layer}.product"], y, rtol=2e-3, atol=2e-4)
+    assert_close(found[f"{layer}.product"], y, rtol=2e-3, atol=2e-4)
     g, backward = operand(f"{layer}.g"), half(weight)
     if name in ("bdwp", "sdwp"):
         backward = pruned(np.ascontiguousarray(half(weight).T)).T
@@ -197,9 +203,31 @@ def test_methods_prune_what_they_say(name: str) -> None:
     if name == "sdgp":
         g = pruned(g)
     key = f"{layer}.input" if name == "sdgp" else "blocks.1.norm2.gradient"
-    np.testing.assert_allclose(found[key], g @ backward, rtol=5e-3, atol=1e-3)
+    assert_close(found[key], g @ backward, rtol=5e-3, atol=1e-3)
     dw = operand(f"{layer}.g").T @ operand("blocks.1.norm2")
-    np.testing.assert_allclose(found[f"{layer}.weight.gradient"], dw, rtol=5e-3, atol=1e-3)
+    assert_close(found[f"{layer}.weight.gradient"], dw, rtol=5e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_new_weights_are_packed_as_at_the_start(name: str) -> None:
+    """What a step leaves is what a start from its new weights would make."""
+    network, step = small_step(of_method(name))
+    given = given_for(network, step)
+    found = Machine(fmt=FP16, rows=8, lanes=8).run(step, given)
+    left = next_state(step, given, found)
+    parameters = {key: np.asarray(left[key]) for key in state_of(network)}
+    for key, wanted in first_state(step, parameters, FP16).items():
+        got = left[key]
+        if key.endswith(".momentum"):
+            continue
+        if isinstance(wanted, Weights):
+            assert isinstance(got, Weights)
+            assert (got.values == wanted.values).all(), key
+            assert (got.places is None) == (wanted.places is None)
+            assert got.places is None or (got.places == wanted.places).all(), key
+        else:
+            assert isinstance(got, np.ndarray)
+            assert got.tobytes() == wanted.tobytes(), key
 
 
 def test_overflow_keeps_the_old_state() -> None:
@@ -288,9 +316,7 @@ def test_steps_in_a_row_have_one_loss_curve(tmp_path: Path) -> None:
             if tensor.name in program.addresses:
                 (a, b), (x, y) = program.addresses[tensor.name], program.sizes[tensor.name]
                 memory = log.memory
-                left[tensor.name] = read_tensor(
-                    tensor, memory[a : a + x], memory[b : b + y], SPEC
-                )
+                left[tensor.name] = read_tensor(tensor, memory[a : a + x], memory[b : b + y], SPEC)
         assert np.asarray(left["loss"]).tobytes() == np.asarray(found["loss"]).tobytes()
         losses.append(float(np.asarray(found["loss"])[0, 0]))
         rtl = given | next_state(step, rtl, left)

@@ -72,9 +72,7 @@ def shares(
 
 def by_stage(found: Sequence[Share]) -> dict[str, dict[str, int]]:
     """Return MACs, cycles and bytes of each stage."""
-    out = {
-        stage: {"macs": 0, "cycles": 0, "bytes_read": 0, "bytes_written": 0} for stage in STAGES
-    }
+    out = {stage: {"macs": 0, "cycles": 0, "bytes_read": 0, "bytes_written": 0} for stage in STAGES}
     for share in found:
         for name, total in out[share.stage].items():
             out[share.stage][name] = total + getattr(share, name)

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from moesaic.dataflow.scoreboard import Span
 from moesaic.dataflow.steps import Work
 from moesaic.dataflow.training.places import Place, Places, ceil_div
@@ -177,7 +179,7 @@ class Lowering:
         if operand.ref is None:
             return {
                 f"{name}_kind": OperandKind.NUMBER,
-                f"{name}_value": int(to_words([operand.number])[0]),
+                f"{name}_value": int(to_words(np.array([operand.number], dtype=np.float32))[0]),
             }
         if name == "p" and op is not None and operand.ref == op.a:
             return {f"{name}_kind": OperandKind.SELF}
@@ -347,4 +349,3 @@ class Lowering:
 
 def _sources(op: Pass) -> list[Ref]:
     return [op.a, *(o.ref for o in (op.p, op.q) if o.ref is not None)]
-

@@ -119,7 +119,12 @@ class Memories(wiring.Component):
         store_word = self.store.line
         v_shape = shape(spec, Store.V)
         store_data[Store.V] = self._copy(
-            m, "v_store", Store.V, store_word >> v_shape.beats_log2, floats[Store.V], 32 * spec.lanes
+            m,
+            "v_store",
+            Store.V,
+            store_word >> v_shape.beats_log2,
+            floats[Store.V],
+            32 * spec.lanes,
         )
         for side in SIDES:
             memory = delay(m, getattr(self, side).memory, RAM_READ, f"{side}_memory")

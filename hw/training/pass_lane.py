@@ -1,5 +1,7 @@
 """One lane of the vector unit: what a pass makes of a value."""
 
+from typing import Any
+
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -124,7 +126,7 @@ class PassLane(wiring.Component):
         late = [x]
         for i in range(LONGEST_FUNCTION):
             late.append(delay(m, late[-1], 1, f"x{i}"))
-        units = {
+        units: dict[Function, Any] = {
             Function.EXP: FloatExp(),
             Function.RECIPROCAL: FloatInverse("reciprocal"),
             Function.RSQRT: FloatInverse("reciprocal_root"),

@@ -6,8 +6,8 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from moesaic.hw.command_layout import command_layout
 from moesaic.hw.cell import Cells, place
+from moesaic.hw.command_layout import command_layout
 from moesaic.hw.delay import delay
 from moesaic.hw.float_convert import FloatExtend
 from moesaic.hw.training.column_sum import ColumnSum
@@ -200,9 +200,7 @@ class Vector(wiring.Component):
             used = step.valid & (column | (kind == OperandKind.MEMORY))
             base = c[f"{side}_value"][:ADDRESS_BITS]
             m.d.comb += [
-                port.memory.eq(
-                    Mux(used, Mux(column, Memory.S, c[f"{side}_memory"]), NOWHERE)
-                ),
+                port.memory.eq(Mux(used, Mux(column, Memory.S, c[f"{side}_memory"]), NOWHERE)),
                 port.slice.eq(Mux(column, base + row, step[side])),
             ]
 
@@ -219,8 +217,8 @@ class Vector(wiring.Component):
             operands.x_data.as_value().eq(self.x_data),
         ]
         for side in SIDES:
-            m.d.comb += getattr(operands, f"{side}_data").as_value().eq(
-                getattr(self, f"{side}_data")
+            m.d.comb += (
+                getattr(operands, f"{side}_data").as_value().eq(getattr(self, f"{side}_data"))
             )
         for side in "pq":
             m.d.comb += [
@@ -251,9 +249,7 @@ class Vector(wiring.Component):
         m.d.sync += seen.eq((seen & ~asked) | found)
         return results, rounded
 
-    def _results(
-        self, m: Module, at: dict[int, Any], z: list[Value], rounded: list[Value]
-    ) -> None:
+    def _results(self, m: Module, at: dict[int, Any], z: list[Value], rounded: list[Value]) -> None:
         """Write X and V, transposed or not, and what is kept of a packing."""
         spec = self.spec
         now, turned = at[result_at(spec)], at[result_at(spec) + transpose_latency(spec.lanes)]
@@ -275,18 +271,14 @@ class Vector(wiring.Component):
             self.x_write.valid.eq(straight & (now.target == Target.X) | x_later),
             self.x_write.slice.eq(Mux(x_later, turned.out, now.out)),
             self.x_write.data.eq(Mux(x_later, columns["x"], Cat(*rounded))),
-            self.x_fill.eq(
-                Mux(x_later, turned.fill & turned.last_block, now.fill & now.last_beat)
-            ),
+            self.x_fill.eq(Mux(x_later, turned.fill & turned.last_block, now.fill & now.last_beat)),
         ]
         kept_at = at[result_at(spec) + KEPT + EXTEND]
         kept = kept_at.valid & kept_at.pack & (kept_at.target == Target.V)
         self._kept = Signal(spec.lanes * FP32.bits, name="kept")
         m.d.comb += [
             self.v_write.valid.eq(straight & (now.target == Target.V) | v_later | kept),
-            self.v_write.slice.eq(
-                Mux(kept, kept_at.out, Mux(v_later, turned.out, now.out))
-            ),
+            self.v_write.slice.eq(Mux(kept, kept_at.out, Mux(v_later, turned.out, now.out))),
             self.v_write.data.eq(Mux(kept, self._kept, Mux(v_later, columns["v"], Cat(*z)))),
         ]
 

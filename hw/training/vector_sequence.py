@@ -97,11 +97,7 @@ class VectorSequence(wiring.Component):
         last_block = Signal()
         m.d.comb += [
             last_block.eq((row | (lanes - 1)) >= c.rows - 1),
-            end.eq(
-                issue
-                & last_beat
-                & Mux(c.transpose, row_ends & last_block, last_row)
-            ),
+            end.eq(issue & last_beat & Mux(c.transpose, row_ends & last_block, last_row)),
             late.eq(c.transpose | c.pack),
             self.command.ready.eq(~active & ~resting | end & ~late),
             self.busy.eq(active | resting),
@@ -198,4 +194,3 @@ class VectorSequence(wiring.Component):
             step.end.eq(end),
         ]
         return m
-

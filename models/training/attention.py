@@ -6,7 +6,7 @@ result is a slice of channels.
 
 from dataclasses import dataclass
 
-from moesaic.models.training.builder import Builder, column, full, number, whole
+from moesaic.models.training.builder import Builder, column, full, number
 from moesaic.models.training.passes import Combine
 from moesaic.models.training.step import Function, Layout, Ref, Tensor, Term
 
@@ -51,8 +51,13 @@ def softmax_forward(b: Builder, name: str, scores: Tensor, scale: float) -> Tens
     b.work(largest.name, scores, row_max=largest)
     b.work(f"{name}.shift", largest, p=number(-scale), out=largest)
     b.work(
-        f"{name}.exp", scores, p=number(scale), q=column(largest), function=Function.EXP,
-        out=shares, row_sum=sums,
+        f"{name}.exp",
+        scores,
+        p=number(scale),
+        q=column(largest),
+        function=Function.EXP,
+        out=shares,
+        row_sum=sums,
     )
     b.work(f"{name}.reciprocal", sums, function=Function.RECIPROCAL, out=sums)
     b.work(name, shares, p=column(sums), out=out)

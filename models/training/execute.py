@@ -217,4 +217,3 @@ def _index(ref: Ref) -> Any:
     if ref.tensor.kind == Kind.COLUMN:
         return rows
     return rows, slice(ref.channel, ref.channel + ref.channels)
-

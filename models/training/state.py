@@ -63,7 +63,9 @@ def _pruned(weight: Floats, forward: Tensor, fmt: FloatFormat) -> Floats:
     return decode(kept(patterns, values, places, forward.nm), fmt)
 
 
-def next_state(step: Step, state: Mapping[str, Value], found: Mapping[str, Value]) -> dict[str, Value]:
+def next_state(
+    step: Step, state: Mapping[str, Value], found: Mapping[str, Value]
+) -> dict[str, Value]:
     """Return the state after a step; the old one if the step overflowed, and nothing is lost."""
     overflow = found["overflow"]
     assert isinstance(overflow, np.ndarray)

@@ -133,9 +133,8 @@ class StepCompare:
                     counts=counts.reshape(-1, lanes),
                 )
             )
-        for ref in (op.row_sum, op.row_max):
-            if ref is not None:
-                out.append(self._rows(self._values(ref).reshape(-1), command["row_base"]))
+        columns = [ref for ref in (op.row_sum, op.row_max) if ref is not None]
+        out += [self._rows(self._values(r).reshape(-1), command["row_base"]) for r in columns]
         if op.column_sum is not None:
             padded, counts = _padded(self._values(op.column_sum), lanes, beats)
             out.append(
@@ -239,9 +238,7 @@ def _lines(spec: AccelSpec, packed: Weights, command: Command) -> list[Writes]:
     return out
 
 
-def _padded(
-    values: NDArray[Any], lanes: int, beats: int
-) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+def _padded(values: NDArray[Any], lanes: int, beats: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Return (rows, beats, lanes) of the first channels, filled up with zeros, and what is real."""
     rows, channels = values.shape
     width = beats * lanes
@@ -256,4 +253,3 @@ def _patterns(values: NDArray[Any]) -> Ints:
     if values.dtype == np.float32:
         return np.ascontiguousarray(values).view(np.uint32).astype(np.int64)
     return values.astype(np.int64)
-

@@ -243,7 +243,9 @@ def _run(
     if not options.rtl:
         found = machine.run(program.step, given)
         seconds["model"] = seconds.get("model", 0.0) + perf_counter() - began
-        return found, StepRun(loss=_number(found["loss"]), overflow=bool(_number(found["overflow"])))
+        return found, StepRun(
+            loss=_number(found["loss"]), overflow=bool(_number(found["overflow"]))
+        )
 
     from moesaic.sim.training.compare import StepCompare
     from moesaic.sim.training.system import run_step
@@ -275,7 +277,9 @@ def _run(
     return found, run
 
 
-def _compare_memory(program: TrainProgram, memory: Any, found: dict[str, Value], compare: Any) -> None:
+def _compare_memory(
+    program: TrainProgram, memory: Any, found: dict[str, Value], compare: Any
+) -> None:
     """Compare what the step left in memory: new weights, momentum, packed weights, the loss."""
     places = compare.program.addresses
     for tensor in program.step.tensors.values():

@@ -34,8 +34,10 @@ U32 = np.dtype("<u4")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepLog:
-    """What one step did: as :class:`moesaic.sim.system.RunLog`; `writes` holds, for each memory,
-    records of what was written, in order."""
+    """What one step did, as :class:`moesaic.sim.system.RunLog`.
+
+    `writes` holds, for each memory, records of what was written, in order.
+    """
 
     cycles: int
     read_bytes: int
@@ -132,4 +134,3 @@ def _read(spec: AccelSpec, run_dir: Path) -> StepLog:
         writes=writes,
         memory=np.fromfile(run_dir / "dump0.bin", dtype=np.uint8),
     )
-
