@@ -18,9 +18,7 @@ from moesaic.models.training.step import Role, Step
 from moesaic.models.weights_io import Weights
 
 BATCH = 3
-RESNET = ConvConfig(
-    image=8, channels=1, layers=(8, AVERAGE, RESIDUAL, 16, AVERAGE, 16), classes=5
-)
+RESNET = ConvConfig(image=8, channels=1, layers=(8, AVERAGE, RESIDUAL, 16, AVERAGE, 16), classes=5)
 VGG = ConvConfig(image=8, channels=3, layers=(8, MAXIMUM, 16, 8, MAXIMUM, 16), classes=5)
 CONFIGS = {"resnet": RESNET, "vgg": VGG}
 

@@ -75,9 +75,7 @@ class VectorSequence(wiring.Component):
         active, issue, end, resting, late = (
             Signal(name=n) for n in ("active", "issue", "end", "resting", "late")
         )
-        row, beat, left, column = (
-            Signal(16, name=n) for n in ("row", "beat", "left", "column")
-        )
+        row, beat, left, column = (Signal(16, name=n) for n in ("row", "beat", "left", "column"))
         block_row = Signal(range(max(2, lanes)))
         gap, rest = Signal(range(SPACING + 1)), Signal(range(hold(spec) + 1))
         last_beat, last_row, row_ends, line_ends = (

@@ -55,9 +55,7 @@ def max_forward(b: Builder, name: str, x: Tensor, geometry: Geometry) -> Tensor:
     return out
 
 
-def max_backward(
-    b: Builder, name: str, gradient: Tensor, x: Tensor, geometry: Geometry
-) -> Tensor:
+def max_backward(b: Builder, name: str, gradient: Tensor, x: Tensor, geometry: Geometry) -> Tensor:
     """Append the gradient of the input: all of it for the first of the largest; return it.
 
     What a window's pixel takes is taken off what is left, so that a later one gets zero.

@@ -85,9 +85,7 @@ class Encoder:
 
     def step(self, *, method: Method, optimiser: Optimiser, batch: int) -> Step:
         """Return a training step."""
-        return VitStep(
-            self.model.network, method=method, optimiser=optimiser, batch=batch
-        ).build()
+        return VitStep(self.model.network, method=method, optimiser=optimiser, batch=batch).build()
 
     def inputs(
         self, step: Step, images: Floats, labels: Labels, fmt: FloatFormat
