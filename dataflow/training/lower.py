@@ -1,13 +1,13 @@
-"""From operations to commands' fields: which memory words each reads and writes."""
+"""From passes and packings to commands' fields: which memory words each reads and writes."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from moesaic.dataflow.scoreboard import Span
 from moesaic.dataflow.steps import Work
-from moesaic.dataflow.training.places import Place, Places, ceil_div
-from moesaic.dataflow.training.walks import cuts, dest_fields, in_grids, lines_of, walk_fields
+from moesaic.dataflow.training.places import Places, ceil_div
+from moesaic.dataflow.training.walks import lines_of
 from moesaic.models.accel import AccelSpec
 from moesaic.models.commands import Unit
 from moesaic.models.errors import InputError
@@ -17,14 +17,11 @@ from moesaic.models.training.passes import Combine
 from moesaic.models.training.step import (
     ONE,
     Kind,
-    Layout,
     Operand,
     Pack,
     Pass,
-    Product,
     Ref,
     Spread,
-    Term,
 )
 from moesaic.models.training.vector_fields import (
     ADDRESS_BITS,
@@ -46,16 +43,6 @@ TARGETS = {Store.X: Target.X, Store.V: Target.V, Store.S: Target.S}
 WATCH: Span = ("WATCH", 0, 1)  # what the vector unit remembers of watched values
 X_WRITE, W_WRITE = "X write", "W write"  # ports that LOAD and VECTOR share
 X_READ = "X read"  # the port that STORE and VECTOR share
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """One part of a product: its two commands, the MACs executed, and its first row."""
-
-    stationary: Work
-    stream: Work
-    macs: int
-    row: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +117,7 @@ class Lowering:
         }
         fields |= self._operand("p", op.p, op)
         fields |= self._operand("q", op.q, op)
-        reads = [self._span(ref) for ref in _sources(op)]
+        reads = [self.places.span(ref) for ref in _sources(op)]
         writes: list[Span] = []
         ports: tuple[str, ...] = ()
         if op.out is not None:
@@ -142,20 +129,20 @@ class Lowering:
                 "out_pitch": out.pitch,
                 "fill": int(place.store == Store.X and last),
             }
-            writes.append(self._span(op.out))
+            writes.append(self.places.span(op.out))
             ports = (X_WRITE,) if place.store == Store.X else ()
         if any(self.places.now[ref.tensor.name].store == Store.X for ref in _sources(op)):
             ports += (X_READ,)
         for name, ref in (("row_sum", op.row_sum), ("row_max", op.row_max)):
             if ref is not None:
                 fields |= {name: 1, "row_base": self.rows(ref).base}
-                writes.append(self._span(ref))
+                writes.append(self.places.span(ref))
         if op.watch or op.combine == Combine.WATCHED:
             writes.append(WATCH)
             reads += [WATCH] if op.combine == Combine.WATCHED else []
         if op.column_sum is not None:
             fields |= {"column_sum": 1, "column_base": self.rows(op.column_sum).base}
-            writes.append(self._span(op.column_sum))
+            writes.append(self.places.span(op.column_sum))
         return Work(
             unit=Unit.VECTOR, fields=fields, reads=tuple(reads), writes=tuple(writes), ports=ports
         )
@@ -199,17 +186,6 @@ class Lowering:
     def _memory(self, ref: Ref) -> Memory:
         return MEMORIES[self.places.now[ref.tensor.name].store]
 
-    def _span(self, ref: Ref) -> Span:
-        """Return the words from the first to the last of a part."""
-        place = self.places.now[ref.tensor.name]
-        if place.store in (Store.S, Store.W):
-            return place.spans[0]
-        start = place.base + ref.row * place.pitch
-        if ref.pixels is not None:
-            return place.store.name, start, start + ref.images * ref.pixels.area * place.pitch
-        stop = place.base + (ref.row + (ref.rows - 1) * ref.step + 1) * place.pitch
-        return place.store.name, start, stop
-
     # ---- packings -----------------------------------------------------------------------------
     def pack_work(self, op: Pack) -> Work:
         """Return the command of a packing."""
@@ -238,113 +214,14 @@ class Lowering:
         if op.dense_out is not None:
             out = self.rows(op.dense_out)
             fields |= {"target": Target.V, "out_base": out.base, "out_pitch": out.pitch}
-            writes.append(self._span(op.dense_out))
+            writes.append(self.places.span(op.dense_out))
         return Work(
             unit=Unit.VECTOR,
             fields=fields,
-            reads=(self._span(op.a),),
+            reads=(self.places.span(op.a),),
             writes=tuple(writes),
             ports=ports,
         )
-
-    # ---- products -----------------------------------------------------------------------------
-    def product_works(self, op: Product) -> list[Part]:
-        """Return the parts of a product, in order.
-
-        Rows are cut to what the partial sums hold. Where terms share a sum, tiles of outputs come
-        one by one, each with all terms.
-        """
-        spec, op = self.spec, in_grids(op)
-        parts: list[Part] = []
-        n_tiles = ceil_div(op.out.channels, spec.columns)
-        for cut in cuts(op.out.rows, op.out.pixels, spec.psum_depth):
-            out, row = cut.of(op.out), cut.first
-            terms = [replace(term, left=cut.of(term.left)) for term in op.terms]
-            if len(terms) == 1:
-                parts.append(self._part(out, terms[0], row, 0, n_tiles, True, True))
-                continue
-            for tile in range(n_tiles):
-                for number, term in enumerate(terms):
-                    last = number == len(terms) - 1
-                    parts.append(self._part(out, term, row, tile, 1, not number, last))
-        return parts
-
-    def _part(
-        self, part: Ref, term: Term, row: int, tile: int, tiles: int, first: bool, last: bool
-    ) -> Part:
-        spec = self.spec
-        left, right, out = (
-            self.places.now[ref.tensor.name] for ref in (term.left, term.right, part)
-        )
-        nm = term.right.tensor.nm
-        step = spec.operands_per_beat(nm)
-        k_tiles = ceil_div(term.left.channels, step)
-        self._check_part(term.left, spec.rows)
-        held: dict[str, int] = {"n_tiles": tiles, "k_tiles": k_tiles, "mode": spec.mode_number(nm)}
-        if term.layout == Layout.WEIGHTS:
-            if term.right.row % spec.columns:
-                raise InputError(
-                    f"columns must divide the outputs of each tap of {term.right.tensor.name}, "
-                    f"{term.right.rows}, not {spec.columns}"
-                )
-            line = (term.right.row // spec.columns + tile) * k_tiles * spec.columns
-            held |= {"line_base": right.base + line, "index_base": right.place_base + line // 2}
-            reads = right.spans
-        else:
-            held |= self._held(term, right, tile)
-            reads = (self._span(term.right),)
-        stationary = Work(unit=Unit.STATIONARY, fields=held, reads=reads)
-        if part.channel % spec.lanes:
-            raise InputError(f"{part.tensor.name}: lanes must divide {part.channel}")
-        stream = Work(
-            unit=Unit.STREAM,
-            fields={
-                "mode": spec.mode_number(nm),
-                "beats": part.rows,
-                "n_tiles": tiles,
-                "k_tiles": k_tiles,
-                "position": term.left.channel,
-                **walk_fields(term.left, left.base, left.pitch),
-                **dest_fields(part, out.base + part.channel // spec.lanes + tile, out.pitch),
-                "first": int(first),
-                "last": int(last),
-            },
-            reads=(self._span(term.left),),
-            writes=(self._span(part),) if last else (),
-        )
-        columns = min(part.channels - tile * spec.columns, tiles * spec.columns)
-        macs = part.rows * term.left.channels * columns
-        macs = macs if nm is None else macs * nm.n // nm.m
-        return Part(stationary=stationary, stream=stream, macs=macs, row=row)
-
-    def _held(self, term: Term, place: Place, tile: int) -> dict[str, int]:
-        """Return where the stationary operand lies in X."""
-        spec, right = self.spec, term.right
-        rows_held = term.layout == Layout.ROWS
-        self._check_part(right, spec.columns if rows_held else spec.rows)
-        fields = {
-            "source_x": 1,
-            "row_mode": int(rows_held),
-            "position": right.channel + (tile * spec.columns if rows_held else 0),
-            "valid": right.rows,
-        }
-        if rows_held:
-            return fields | walk_fields(right, place.base, place.pitch)
-        if right.pixels is not None:
-            raise ValueError(f"{right.tensor.name}: pixels are held in rows of the array")
-        skipped = tile * spec.columns
-        fields["valid"] -= skipped
-        base = place.base + skipped * right.step * place.pitch
-        return fields | walk_fields(right, base, place.pitch)
-
-    def _check_part(self, ref: Ref, size: int) -> None:
-        """Refuse parts of tensors that begin or end within a tile of operands."""
-        inside = ref.channel + ref.channels < ref.tensor.channels
-        if ref.channel % size or (inside and ref.channels % size):
-            raise InputError(
-                f"rows and columns must divide the parts of {ref.tensor.name}, {ref.channels} "
-                f"channels from {ref.channel} on, not {size}"
-            )
 
 
 def _sources(op: Pass) -> list[Ref]:

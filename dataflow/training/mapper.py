@@ -11,6 +11,7 @@ from moesaic.dataflow.scoreboard import Scoreboard
 from moesaic.dataflow.steps import Work
 from moesaic.dataflow.training.image import bytes_of, tensor_bytes
 from moesaic.dataflow.training.lower import W_WRITE, X_READ, X_WRITE, Lowering
+from moesaic.dataflow.training.lower_products import ProductLowering
 from moesaic.dataflow.training.places import Places, ceil_div, tensors_of, writers
 from moesaic.models.accel import AccelSpec
 from moesaic.models.commands import COMMAND_BYTES, Command, Unit
@@ -71,6 +72,7 @@ class TrainMapper:
         self.spec, self.step = spec, step
         self.places = Places(spec=spec, stores=writers(step))
         self.lowering = Lowering(spec, self.places)
+        self.products = ProductLowering(spec, self.places)
         self.board = Scoreboard()
         self.board.counts[Unit.LOAD] = 1  # the command processor fetches the first block itself
         self.commands: list[Command] = []
@@ -128,7 +130,7 @@ class TrainMapper:
             case Pack():
                 self._work(self.lowering.pack_work(op), op)
             case Product():
-                for part in self.lowering.product_works(op):
+                for part in self.products.works(op):
                     self._work(part.stationary, op)
                     self._work(part.stream, op, macs=part.macs, row=part.row)
 

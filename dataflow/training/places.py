@@ -160,6 +160,17 @@ class Places:
         if place.place_words:
             self.arenas[Store.PLACES].free(place.place_base, place.place_words)
 
+    def span(self, ref: Ref) -> Span:
+        """Return the words from the first to the last of a part."""
+        place = self.now[ref.tensor.name]
+        if place.store in (Store.S, Store.W):
+            return place.spans[0]
+        start = place.base + ref.row * place.pitch
+        if ref.pixels is not None:
+            return place.store.name, start, start + ref.images * ref.pixels.area * place.pitch
+        stop = place.base + (ref.row + (ref.rows - 1) * ref.step + 1) * place.pitch
+        return place.store.name, start, stop
+
     def size(self, tensor: Tensor, store: Store) -> tuple[int, int]:
         """Return a row's words and all words."""
         spec = self.spec

@@ -144,10 +144,13 @@ def load_trainee(source: str | Path) -> Trainee:
     if name in CONVNETS:
         recipe = load_recipe(name)
         assert isinstance(recipe, MethodRecipe)
-        config = recipe.model
-        assert isinstance(config, ConvConfig)
-        weights = seeded_conv_weights(config, WEIGHT_SEED)
-        return ConvNetwork(name=name, config=config, weights=weights, dataset=recipe.dataset)
+        assert isinstance(recipe.model, ConvConfig)
+        return ConvNetwork(
+            name=name,
+            config=recipe.model,
+            weights=seeded_conv_weights(recipe.model, WEIGHT_SEED),
+            dataset=recipe.dataset,
+        )
     if (folder / CONVNET_FILE).is_file():
         master = folder / MASTER_FILE
         path = master if master.is_file() else folder / CONVNET_FILE
