@@ -16,7 +16,7 @@ from moesaic.models.execute import execute
 from moesaic.models.register_map import REGISTERS
 from moesaic.models.sample_networks import sample_network
 from moesaic.models.vit_config import VitConfig
-from moesaic.models.zoo import CALIBRATION_FILE, MODELS, load_model
+from moesaic.models.zoo import CALIBRATION_FILE, CONVNETS, MODELS, load_model
 from moesaic.reports.cli import main
 from moesaic.reports.commands.run_command import default_directory
 
@@ -78,7 +78,7 @@ def check_fields(result: dict[str, Any]) -> None:
 def test_list_names_what_ships(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list"]) == 0
     text = capsys.readouterr().out
-    for name in (*MODELS, *preset_names()):
+    for name in (*MODELS, *CONVNETS, *preset_names()):
         assert re.search(rf"^  {name}  +\w", text, re.MULTILINE)
 
 

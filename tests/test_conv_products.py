@@ -54,7 +54,7 @@ def test_each_product_has_its_own_operands(name: str, shape: str) -> None:
     step, given = lone_conv(geometry, of_method(name))
     found = Machine(fmt=FP16, rows=8, lanes=8).run(step, given)
     kernel, taps = geometry.kernel, geometry.kernel**2
-    conv = {"stride": geometry.stride, "padding": kernel // 2}
+    stride, padding = geometry.stride, geometry.kernel // 2
 
     def weights(rows: Doubles) -> torch.Tensor:
         shaped = rows.reshape(kernel, kernel, OUTPUTS, INPUTS).transpose(2, 3, 0, 1)
@@ -72,15 +72,19 @@ def test_each_product_has_its_own_operands(name: str, shape: str) -> None:
         backward = forward
     x, g = images(half(given["x"]), geometry, out=False), half(given["g"])
     to_x = images(pruned(g) if name == "sdgp" else g, geometry, out=True)
-    near = {"rtol": 1e-4, "atol": 1e-4}
-    y = functional.conv2d(x, weights(forward), **conv)
-    np.testing.assert_allclose(found["conv.product"], rows_of(y), **near)
-    dx = conv2d_input(x.shape, weights(backward), to_x, **conv)
-    np.testing.assert_allclose(found["conv.input"], rows_of(dx), **near)
+    y = functional.conv2d(x, weights(forward), stride=stride, padding=padding)
+    check(found["conv.product"], rows_of(y))
+    dx = conv2d_input(x.shape, weights(backward), to_x, stride=stride, padding=padding)
+    check(found["conv.input"], rows_of(dx))
     shape_of = (OUTPUTS, INPUTS, kernel, kernel)
-    dw = conv2d_weight(x, shape_of, images(g, geometry, out=True), **conv)
-    wanted = dw.permute(2, 3, 0, 1).reshape(-1, INPUTS).numpy()
-    np.testing.assert_allclose(found["conv.weight.gradient"], wanted, **near)
+    whole = images(g, geometry, out=True)
+    dw = conv2d_weight(x, shape_of, whole, stride=stride, padding=padding)
+    check(found["conv.weight.gradient"], dw.permute(2, 3, 0, 1).reshape(-1, INPUTS).numpy())
+
+
+def check(got: Value, wanted: Doubles) -> None:
+    """Compare sums in fp32 with those in float64."""
+    np.testing.assert_allclose(np.asarray(got), wanted, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", METHODS)

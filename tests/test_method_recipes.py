@@ -51,6 +51,7 @@ def test_shipped_recipes_say_their_method() -> None:
         "resnet9-mnist-bdwp": "bdwp",
         "resnet9-digits": "bdwp",
         "vgg-mnist": "srste",
+        "vgg-digits": "dense",
         "vit7-mnist": "dense",
         "vit7-mnist-bdwp": "bdwp",
     }
