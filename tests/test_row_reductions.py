@@ -62,8 +62,8 @@ def beats_of(seed: int, lanes: int, rows: int, gaps: float) -> Beats:
     rng = np.random.default_rng(seed)
     out = Beats(lanes)
     for _ in range(rows):
-        beats = int(rng.choice([1, rng.integers(2, 10), rng.integers(1, 41)]))
-        short = int(rng.choice([0, rng.integers(0, lanes)]))
+        beats = int(rng.integers(1, rng.choice([2, 10, 41])))
+        short = int(rng.integers(0, rng.choice([1, lanes])))
         out.row(rng, beats * lanes - short)
         if rng.random() < gaps:
             out.gap(rng, int(rng.integers(1, 12)))

@@ -124,7 +124,7 @@ class PassLane(wiring.Component):
         late = [x]
         for i in range(LONGEST_FUNCTION):
             late.append(delay(m, late[-1], 1, f"x{i}"))
-        units = {
+        units: dict[Function, FloatExp | FloatInverse | FloatLog] = {
             Function.EXP: FloatExp(),
             Function.RECIPROCAL: FloatInverse("reciprocal"),
             Function.RSQRT: FloatInverse("reciprocal_root"),
