@@ -76,7 +76,7 @@ def beats_of(seed: int, lanes: int, rows: int, gaps: float) -> Beats:
     [
         ("sum", 4),
         pytest.param("sum", 8, marks=pytest.mark.nightly),
-        pytest.param("largest", 4, marks=pytest.mark.nightly),
+        ("largest", 4),
         ("largest", 8),
     ],
 )
