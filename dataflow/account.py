@@ -67,20 +67,31 @@ def layer_cycles(
         unit = Unit(command["unit"])
         if unit in spans and (unit != Unit.LOAD or note.node in fetched):
             spans[unit].append((start, end + 1, note.node))
+    names = [node.name for node in program.graph.nodes]
+    return dict.fromkeys(names, 0) | spent_cycles(
+        [spans[unit] for unit in OWNERS], cycles, last=names[-1]
+    )
+
+
+def spent_cycles(units: Sequence[list[Span]], cycles: int, *, last: str) -> dict[str, int]:
+    """Give each of `cycles` to the first of `units` that is at work, by the name of its span.
+
+    A cycle in which none is at work goes to the span that follows, or to `last`.
+    """
     owned: list[Span] = []
     free: list[tuple[int, int]] = [(0, cycles)]
-    for unit in OWNERS:
-        mine, free = _claim(free, spans[unit])
+    for spans in units:
+        mine, free = _claim(free, spans)
         owned += mine
     owned.sort()
-    spent = {node.name: 0 for node in program.graph.nodes}
-    for start, stop, node in owned:
-        spent[node] += stop - start
+    spent: dict[str, int] = {}
+    for start, stop, name in owned:
+        spent[name] = spent.get(name, 0) + stop - start
     starts = [start for start, _, _ in owned]
     for start, stop in free:
         following = bisect_left(starts, stop)
-        node = owned[following][2] if following < len(owned) else program.graph.nodes[-1].name
-        spent[node] += stop - start
+        name = owned[following][2] if following < len(owned) else last
+        spent[name] = spent.get(name, 0) + stop - start
     return spent
 
 

@@ -5,13 +5,15 @@ handshakes; each names the register that costs the cycle.
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 from moesaic.dataflow.memory import ReadChannel, WriteChannel
 from moesaic.dataflow.program import Program
 from moesaic.models.accel import AccelSpec
 from moesaic.models.commands import COMMAND_BYTES, UNITS, Buffer, Command, Unit, VectorOp
+from moesaic.models.hand_over import hand_over
 from moesaic.models.pipeline import gather_latency, result_latency
 from moesaic.models.vector_timing import vector_cycles
 
@@ -54,57 +56,121 @@ class _Gate:
         return leaves + 1
 
 
-@dataclass(slots=True)
-class _Model:
-    spec: AccelSpec
-    gates: dict[Unit, _Gate] = field(init=False)
-    dones: dict[Unit, list[int]] = field(init=False)
-    # product coupling
-    taken: int = LONG_AGO  # the last tile's weights were taken by the stream
-    loader_end: int = LONG_AGO  # last line of the loader's last command
-    stream_end: int = LONG_AGO  # last beat of the stream's last command
-    vector_free: int = LONG_AGO
+class Units(Protocol):
+    """What a machine's units do with their commands: all but the DMA, which machines share."""
 
-    def __post_init__(self) -> None:
-        self.gates = {unit: _Gate(self.spec.queue_depth) for unit in UNITS}
-        self.dones = {unit: [] for unit in UNITS}
+    def skips(self, command: Command) -> bool:
+        """Whether a command does nothing, because its expert has no tokens."""
 
-    def ready(self, command: Command) -> int:
-        """Return the first cycle in which all waits of a command are seen to be over."""
-        out = LONG_AGO
-        for unit in UNITS:
-            wait = command[WAITS[unit]]
-            done = self.dones[unit]
-            # undo the modulo: waits are at most 2**15 behind
-            behind = (len(done) - wait) & COUNT_MASK
-            place = len(done) - behind
-            if place > 0 and done[place - 1] >= out:
-                out = done[place - 1] + 1
-        return out
+    def vector(self, command: Command, offer: int) -> tuple[int, int]:
+        """Return when a VECTOR command is taken and when it is done."""
+
+    def stationary(self, offer: int, *, skipped: bool) -> int:
+        """Return when a STATIONARY command is taken."""
 
     def product(
         self,
         loader: Command,
         loader_accept: int,
         stream: Command,
-        stream_accept: int,
-        beats: int,
-    ) -> tuple[int, int]:
-        """Run the tiles of a product; return the dones of STATIONARY and STREAM."""
+        offer: int,
+        *,
+        skipped: bool,
+    ) -> tuple[int, int, int]:
+        """Return when a STREAM command is taken, and when STATIONARY and it are done."""
+
+
+@dataclass(slots=True)
+class IntegerUnits:
+    """The units of the integer machine, and the queues that its gates have made so far."""
+
+    spec: AccelSpec
+    queues: Iterator[Sequence[Sequence[int]]]
+    lengths: Sequence[Sequence[int]] = ()
+    taken: int = LONG_AGO  # the last tile's weights were taken by the stream
+    loader_end: int = LONG_AGO  # last line of the loader's last command
+    stream_end: int = LONG_AGO  # last beat of the stream's last command
+    vector_free: int = LONG_AGO
+
+    def rows(self, command: Command) -> int:
+        """Return the rows of a STREAM command; LOAD and STATIONARY ask whether there are any."""
+        expert, place = command.get("expert", 0), command.get("place", 0)
+        if not expert:
+            return command.get("beats", 0)
+        lengths = self.lengths[expert - 1]
+        if not place:
+            return max(lengths)
+        row, bank = divmod(place - 1, len(lengths))
+        return int(lengths[bank] > row)
+
+    def skips(self, command: Command) -> bool:
+        """Whether the command's expert has no tokens."""
+        return bool(command.get("expert", 0)) and not self.rows(command)
+
+    def vector(self, command: Command, offer: int) -> tuple[int, int]:
+        """Run rows of the vector unit; a ROUTE makes new queues."""
+        taken = max(offer, self.vector_free)
+        free, last = vector_cycles(
+            self.spec,
+            VectorOp(command["op"]),
+            command["tokens"],
+            command["beats"],
+            command.get("top", 0),
+            command.get("passes", 0),
+        )
+        self.vector_free = taken + free
+        if command["op"] == VectorOp.ROUTE:
+            self.lengths = next(self.queues)
+        return taken, taken + last
+
+    def stationary(self, offer: int, *, skipped: bool) -> int:
+        """Take a STATIONARY command."""
+        taken = max(offer, self.loader_end)
+        if skipped:
+            self.loader_end = taken + 1
+        return taken
+
+    def product(
+        self,
+        loader: Command,
+        loader_accept: int,
+        stream: Command,
+        offer: int,
+        *,
+        skipped: bool,
+    ) -> tuple[int, int, int]:
+        """Run the tiles of a product."""
         spec = self.spec
-        lines = spec.rows if loader.get("row_mode") else spec.columns
-        tiles = stream["n_tiles"] * stream["k_tiles"]
-        loaded = max(loader_accept + 1, self.taken + 1) + lines  # `full` is seen
-        first = max(loaded, stream_accept + 1)
-        period = max(beats, lines + 1)
-        last = first + (tiles - 1) * period
-        self.taken = last
-        self.loader_end = (loaded if tiles == 1 else last - period + 1 + lines) - 1
-        self.stream_end = last + beats - 1
-        return self.loader_end + gather_latency(spec), self.stream_end + result_latency(spec)
+        accept = max(offer, self.stream_end)
+        if skipped:
+            self.stream_end = accept + 1
+        else:
+            self.taken, self.loader_end, self.stream_end = hand_over(
+                taken=self.taken,
+                load_accept=loader_accept,
+                stream_accept=accept,
+                lines=spec.rows if loader.get("row_mode") else spec.columns,
+                beats=self.rows(stream),
+                tiles=stream["n_tiles"] * stream["k_tiles"],
+            )
+        loaded = self.loader_end + gather_latency(spec)
+        return accept, loaded, self.stream_end + result_latency(spec)
 
 
 WAITS = {unit: f"wait_{unit.name.lower()}" for unit in UNITS}
+
+
+def ready(command: Command, dones: Mapping[Unit, list[int]]) -> int:
+    """Return the first cycle in which all waits of a command are seen to be over."""
+    out = LONG_AGO
+    for unit in UNITS:
+        done = dones[unit]
+        # undo the modulo: waits are at most 2**15 behind
+        behind = (len(done) - command[WAITS[unit]]) & COUNT_MASK
+        place = len(done) - behind
+        if place > 0 and done[place - 1] >= out:
+            out = done[place - 1] + 1
+    return out
 
 
 def predict(program: Program, queues: Queues = ()) -> Timing:
@@ -117,36 +183,46 @@ def predict(program: Program, queues: Queues = ()) -> Timing:
         For each ROUTE command, by expert, the lengths of its queues in all banks: what
         :func:`moesaic.dataflow.queues.queue_lengths` returns.
     """
-    spec = program.spec
-    routed = iter(queues)
+    units = IntegerUnits(program.spec, iter(queues))
+    return run_commands(program.spec, program.commands, program.program_address, units)
+
+
+def run_commands(
+    spec: AccelSpec, commands: Sequence[Command], program_address: int, units: Units
+) -> Timing:
+    """Run commands on a machine's units and the standard memory.
+
+    Parameters
+    ----------
+    spec : AccelSpec
+    commands : sequence
+        The program, block fetches and END among it.
+    program_address : int
+    units : Units
+    """
+    gates = {unit: _Gate(spec.queue_depth) for unit in UNITS}
+    dones: dict[Unit, list[int]] = {unit: [] for unit in UNITS}
     empty: set[int] = set()
-    lengths: Sequence[Sequence[int]] = ()
-    model = _Model(spec)
     reads, writes = ReadChannel(spec), WriteChannel(spec)
     block_beats = spec.block_commands * COMMAND_BYTES // spec.bus_bytes
-    count = len(program.commands)
+    count = len(commands)
     dispatched, accepted, done = [0] * count, [-1] * count, [-1] * count
 
-    gate = model.gates[Unit.LOAD]
-    first = {
-        "address": program.program_address,
-        "rows": 1,
-        "row_beats": block_beats,
-        "row_pitch": 0,
-    }
+    gate = gates[Unit.LOAD]
+    first = {"address": program_address, "rows": 1, "row_beats": block_beats, "row_pitch": 0}
     gate.accepted, first_done = reads.load(first, gate.offer(0, LONG_AGO))
-    model.dones[Unit.LOAD].append(first_done)
+    dones[Unit.LOAD].append(first_done)
     block_seen = deque([first_done + 1])
 
     read = 1  # the command memory is read in this cycle at the earliest
     loader: tuple[int, Command, int] | None = None
-    for i, command in enumerate(program.commands):
+    for i, command in enumerate(commands):
         if i % spec.block_commands == 0:
             read = max(read, block_seen.popleft())
         unit = command["unit"]
-        ready = model.ready(command)
+        over = ready(command, dones)
         if unit == Unit.END:
-            finish = max(read + 1, ready)
+            finish = max(read + 1, over)
             dispatched[i] = finish
             return Timing(
                 cycles=finish + 1,
@@ -157,14 +233,12 @@ def predict(program: Program, queues: Queues = ()) -> Timing:
                 bytes_written=writes.bytes_written,
                 skipped=empty,
             )
-        gate = model.gates[Unit(unit)]
+        gate = gates[Unit(unit)]
         sent = max(read + 1, gate.space())
         dispatched[i] = sent
         read = sent + 1
-        offer = gate.offer(sent, ready)
-        expert = command.get("expert", 0)
-        rows = max(lengths[expert - 1]) if expert else command.get("beats", 0)
-        skipped = bool(expert) and not rows
+        offer = gate.offer(sent, over)
+        skipped = units.skips(command)
         if skipped:
             empty.add(i)
         match unit:
@@ -175,40 +249,20 @@ def predict(program: Program, queues: Queues = ()) -> Timing:
             case Unit.STORE:
                 taken, end = writes.store(command, offer)
             case Unit.VECTOR:
-                taken = max(offer, model.vector_free)
-                free, last = vector_cycles(
-                    spec,
-                    VectorOp(command["op"]),
-                    command["tokens"],
-                    command["beats"],
-                    command.get("top", 0),
-                    command.get("passes", 0),
-                )
-                model.vector_free, end = taken + free, taken + last
-                if command["op"] == VectorOp.ROUTE:
-                    lengths = next(routed)
+                taken, end = units.vector(command, offer)
             case Unit.STATIONARY:
-                taken = max(offer, model.loader_end)
+                taken, end = units.stationary(offer, skipped=skipped), -1
                 loader = (i, command, taken)
-                end = -1
-                if skipped:
-                    model.loader_end = taken + 1
             case _:
                 assert loader is not None, "a STREAM command follows its STATIONARY command"
-                taken = max(offer, model.stream_end)
-                place, first_command, loader_accept = loader
-                if skipped:
-                    done[place] = model.loader_end + gather_latency(spec)
-                    model.stream_end = taken + 1
-                    end = model.stream_end + result_latency(spec)
-                else:
-                    done[place], end = model.product(
-                        first_command, loader_accept, command, taken, rows
-                    )
-                model.dones[Unit.STATIONARY].append(done[place])
+                place, held, held_accept = loader
+                taken, done[place], end = units.product(
+                    held, held_accept, command, offer, skipped=skipped
+                )
+                dones[Unit.STATIONARY].append(done[place])
                 loader = None
         gate.accepted = taken
         accepted[i], done[i] = taken, end
         if unit != Unit.STATIONARY:
-            model.dones[Unit(unit)].append(end)
+            dones[Unit(unit)].append(end)
     raise ValueError("the program has no END")

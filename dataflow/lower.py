@@ -33,8 +33,6 @@ class Lowering(AttentionLowering, ProductLowering):
     ----------
     spec : AccelSpec
     graph : Graph
-    input_address : int
-        Where the host puts the input.
     options : MapOptions
     """
 
@@ -78,7 +76,9 @@ class Lowering(AttentionLowering, ProductLowering):
 
     def constant(self, node: Constant) -> None:
         """The residual stream begins as a constant."""
-        place = self.scratch.place(Buffer.RESIDUAL, node.tokens, node.channels, what=node.name)
+        place = self.places.give(
+            Buffer.RESIDUAL, node.tokens, node.channels, what=node.name, together=True
+        )
         self.places[node.name] = place
         data = pack_tokens(
             node.value,
@@ -98,7 +98,7 @@ class Lowering(AttentionLowering, ProductLowering):
     def fetch_tokens(self, name: str, place: Place, word: int, value_bytes: int) -> None:
         """Fetch the input: whole words, or only the beats that hold values."""
         _, base, stop = place.span
-        fetch = Fetch(buffer=place.buffer, lines=stop - base, address=self.input_address, base=base)
+        fetch = Fetch(buffer=place.buffer, lines=stop - base, base=base)
         if place.pitch == 1:
             bus = self.spec.bus_bytes
             fetch.rows = place.rows * self.spec.tokens_per_beat
@@ -119,7 +119,9 @@ class Lowering(AttentionLowering, ProductLowering):
         else:
             buffer = Buffer.KV if self.feeds_pool(node.name) else Buffer.VEC
             width = ceil_div(node.channels, self.spec.lanes) * self.spec.lanes
-            place = self.scratch.place(buffer, node.tokens, width, what=node.name)
+            place = self.places.give(
+                buffer, node.tokens, width, what=node.name, together=buffer == Buffer.VEC
+            )
         self.places[node.name] = place
         beats = ceil_div(node.channels, self.spec.lanes)
         fields = {
@@ -170,7 +172,7 @@ class Lowering(AttentionLowering, ProductLowering):
             )
         if node.renormalise:
             raise InputError(f"{node.name}: renormalised gate scores have no mapping")
-        source = self.places[node.x]
+        source, image = self.places[node.x], self.places.image or 0
         fields = {
             "op": VectorOp.ROUTE,
             "source": Buffer.SCORE,
@@ -181,6 +183,9 @@ class Lowering(AttentionLowering, ProductLowering):
             "valid": node.channels,
             "top": node.top,
             "dest": Buffer.VEC,
+            # rows of all images of a batch are counted through
+            "dest_token": image * self.rows(node.tokens) * self.spec.tokens_per_beat,
+            "append": int(image > 0),
         }
         work = Work(unit=Unit.VECTOR, fields=fields, reads=(source.span,), writes=(QUEUES,))
         self.route_steps[node.name] = len(self.steps)

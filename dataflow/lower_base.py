@@ -1,10 +1,14 @@
 """What all lowerings share: places, last uses, steps so far."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 from numpy.typing import NDArray
 
 from moesaic.dataflow.options import MapOptions
-from moesaic.dataflow.scratch import Place, Scratch, ceil_div
+from moesaic.dataflow.places import Places
+from moesaic.dataflow.scratch import Scratch, ceil_div
 from moesaic.dataflow.steps import Step
 from moesaic.models.accel import AccelSpec
 from moesaic.models.commands import Buffer
@@ -38,15 +42,15 @@ def sources(node: Node) -> tuple[str, ...]:
 
 
 class LoweringBase:
-    """State of a lowering."""
+    """State of a lowering: of one image, or of `images` whose tensors have places of their own."""
 
     def __init__(
-        self, spec: AccelSpec, graph: Graph, *, input_address: int, options: MapOptions
+        self, spec: AccelSpec, graph: Graph, *, options: MapOptions, images: int = 1
     ) -> None:
-        self.spec, self.graph, self.input_address = spec, graph, input_address
-        self.options = options
+        self.spec, self.graph = spec, graph
+        self.options, self.images = options, images
         self.scratch = Scratch(spec=spec)
-        self.places: dict[str, Place] = {}
+        self.places = Places(self.scratch, images)
         self.steps: list[Step] = []
         self.notes: list[str] = []
         self.channels: dict[str, NDArray[np.int64]] = {}
@@ -56,7 +60,10 @@ class LoweringBase:
         for node in graph.nodes:
             for name in sources(node):
                 self._users.setdefault(name, []).append(node.name)
-        self._pending = {name: set(users) for name, users in self._users.items()}
+        self._pending = [
+            {name: set(users) for name, users in self._users.items()} for _ in range(images)
+        ]
+        self._kept: list[tuple[int | None, str, str]] | None = None
 
     def users(self, name: str) -> list[Node]:
         """Return the nodes that read a tensor."""
@@ -64,22 +71,43 @@ class LoweringBase:
 
     def last_use(self, name: str, by: str) -> bool:
         """Whether `by` is the only node that still has to read the tensor."""
-        return self._pending.get(name, set()) <= {by}
+        return all(pending.get(name, set()) <= {by} for pending in self._present())
 
     def release(self, name: str, by: str) -> None:
         """Note that `by` has read the tensor; free its place after the last reader."""
-        pending = self._pending[name]
-        pending.discard(by)
-        place = self.places.get(name)
-        if not pending and place is not None:
-            shared = any(
-                other is place and self._pending.get(key, {key})
-                for key, other in self.places.items()
-                if key != name
-            )
-            del self.places[name]
-            if not shared:
-                self.scratch.free(place)
+        if self._kept is not None:
+            self._kept.append((self.places.image, name, by))
+            return
+        for pending in self._present():
+            pending[name].discard(by)
+        if self.last_use(name, "") and name in self.places:
+            self.places.release(name)
+
+    @contextmanager
+    def keeping(self, keep: bool = True) -> Iterator[None]:
+        """Free nothing before the end: what is lowered inside will be put in another order."""
+        self._kept = [] if keep else None
+        yield
+        kept, self._kept = self._kept, None
+        for image, name, by in kept or ():
+            self.places.image = image
+            self.release(name, by)
+
+    def tokens(self, name: str) -> int:
+        """Return the tokens of a tensor; of all images at once, as many as their rows hold."""
+        tokens = self.graph[name].tokens
+        if self.places.image is not None:
+            return tokens
+        return self.images * self.rows(tokens) * self.spec.tokens_per_beat
+
+    def rows(self, tokens: int) -> int:
+        """Return the rows of so many tokens."""
+        return ceil_div(tokens, self.spec.tokens_per_beat)
+
+    def _present(self) -> list[dict[str, set[str]]]:
+        """Return who has still to read what, of the image at work or of each one."""
+        image = self.places.image
+        return self._pending if image is None else [self._pending[image]]
 
     def feeds_pool(self, name: str) -> bool:
         """Whether a tensor is summed over its tokens."""

@@ -8,7 +8,7 @@ from moesaic.dataflow.scoreboard import QUEUES
 from moesaic.dataflow.scratch import Place, ceil_div, head_channels
 from moesaic.dataflow.steps import Fetch, Step, Work
 from moesaic.models.accel import NM
-from moesaic.models.commands import Buffer, Epilogue, Unit
+from moesaic.models.commands import ARRAYS, Buffer, Epilogue, Unit
 from moesaic.models.errors import InputError
 from moesaic.models.graph import Ints, Mix, Product, Route, Scores
 from moesaic.models.graph_macs import node_macs
@@ -30,14 +30,15 @@ class ProductLowering(LoweringBase):
         """Lower ``x @ weight + bias`` into chunks of whole output tiles."""
         spec = self.spec
         source = self.places[node.x]
-        tokens = self.graph[node.x].tokens
+        tokens = self.tokens(node.x)
         dest = self._destination(node, tokens)
         nm = self._mode(node, source)
         weight = self._placed(node, source, dest)
         values, indices = weight_tiles(weight, spec, nm)
         n_tiles, k_tiles = values.shape[:2]
         params = self._params(node, dest, n_tiles * spec.columns)
-        routed = {"expert": 1 + node.expert} if node.route else {}
+        kind = ARRAYS.index("expert" if node.route else "linear")
+        routed = {"array": kind, **({"expert": 1 + node.expert} if node.route else {})}
         gather = {"gather": 1} if node.route and source.buffer == Buffer.VEC else {}
         queues = (QUEUES,) if node.route else ()
         per_chunk = self._tiles_per_chunk(node, k_tiles, nm)
@@ -72,6 +73,7 @@ class ProductLowering(LoweringBase):
                         lines=count * k_tiles * spec.columns // 2,
                         data=pack_indices(indices[part]),
                         field="index_base",
+                        **self.condition(node),
                     )
                 )
             mode = spec.mode_number(nm)
@@ -169,6 +171,7 @@ class ProductLowering(LoweringBase):
             unit=Unit.STATIONARY,
             fields={
                 "source_kv": 1,
+                "array": ARRAYS.index("attention"),
                 "row_mode": int(row_mode),
                 "n_tiles": n_tiles,
                 "k_tiles": k_tiles,
@@ -186,7 +189,11 @@ class ProductLowering(LoweringBase):
             n_tiles=n_tiles,
             k_tiles=k_tiles,
             dest_position=dest_position,
-            fields={"position": source_position, **fields},
+            fields={
+                "position": source_position,
+                "array": ARRAYS.index("attention"),
+                **fields,
+            },
         )
         macs = tokens * contraction * outputs
         return Step(node=name, part=part, works=[stationary, stream], macs=macs)
@@ -266,7 +273,14 @@ class ProductLowering(LoweringBase):
         channels = head_channels(heads, size, step)
         # scores read whole rows of queries and keys: what pads a head is written, as zeros
         width = self.columns_width(heads * ceil_div(size, step) * step)
-        return self.scratch.place(buffer, tokens, width, what=node.name, channels=channels)
+        return self.places.give(
+            buffer,
+            tokens,
+            width,
+            what=node.name,
+            channels=channels,
+            together=buffer == Buffer.RESIDUAL,
+        )
 
     def _mode(self, node: Product, source: Place) -> NM | None:
         """Return the weight format to use; dense where the array or the layout cannot."""

@@ -4,13 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 
+from moesaic.dataflow.by_token import by_token
 from moesaic.dataflow.lower import Lowering
+from moesaic.dataflow.lower_batch import BatchLowering
 from moesaic.dataflow.options import STANDARD, MapOptions
 from moesaic.dataflow.packing import pack_tokens
 from moesaic.dataflow.program import Program
 from moesaic.dataflow.schedule import ALIGN, Schedule
 from moesaic.dataflow.scratch import Place
-from moesaic.dataflow.steps import Step, Work
+from moesaic.dataflow.steps import Step
 from moesaic.models.accel import AccelSpec
 from moesaic.models.commands import COMMAND_BYTES, Unit, assemble
 from moesaic.models.errors import InputError
@@ -28,7 +30,7 @@ def map_graph(
     graph : Graph
     spec : AccelSpec
     batch : int
-        Images of one run, one after another in one command stream.
+        Images of one run, in one command stream.
     options : MapOptions
 
     Returns
@@ -51,9 +53,8 @@ def map_graph(
     if not isinstance(source, Input):
         raise InputError(f"{graph.name}: the first node must be the input, not {source.name}")
 
-    lowering = Lowering(spec, graph, input_address=0, options=options)
-    template = lowering.run()
-    input_place = _input_place(lowering, template, source)
+    lowering, steps = _lower(graph, spec, batch, options)
+    input_place = _input_place(lowering, steps, source)
     output_place = lowering.places[graph.nodes[-1].name]
 
     input_bytes = _aligned(_tokens_bytes(spec, input_place))
@@ -63,9 +64,13 @@ def map_graph(
     data_address = batch * (input_bytes + output_bytes)
 
     schedule = Schedule(spec, data_address=data_address)
-    steps: list[Step] = []
-    for i in range(batch):
-        steps += [_clone(step, inputs[i], outputs[i]) for step in template]
+    for step in steps:
+        for fetch in step.fetches:
+            if fetch.data is None:
+                fetch.address = inputs[step.image]
+        for work in step.works:
+            if work.unit == Unit.STORE:
+                work.fields["address"] = outputs[step.image]
     schedule.run(steps)
     program_address, data = schedule.finish()
 
@@ -139,24 +144,33 @@ def _aligned(size: int) -> int:
     return -(-size // ALIGN) * ALIGN
 
 
-def _clone(step: Step, input_address: int, output_address: int) -> Step:
-    """Return a step for one image: the same data, its own commands and addresses."""
-    works = []
-    for work in step.works:
-        fields = dict(work.fields)
-        if work.unit == Unit.STORE:
-            fields["address"] = output_address
-        works.append(
-            Work(
-                unit=work.unit,
-                fields=fields,
-                reads=work.reads,
-                writes=work.writes,
-                ports=work.ports,
-            )
-        )
-    fetches = [
-        replace(fetch, address=input_address) if fetch.data is None else replace(fetch)
-        for fetch in step.fetches
-    ]
-    return replace(step, works=works, fetches=fetches)
+def _lower(
+    graph: Graph, spec: AccelSpec, batch: int, options: MapOptions
+) -> tuple[Lowering, list[Step]]:
+    """Lower a batch by layers, at once or in the largest equal groups that fit; else by images."""
+    refused = ""
+    layers = options.batch != "images" and options.experts == "by-expert"
+    sizes = [n for n in range(batch, 1, -1) if layers and batch % n == 0]
+    for size in (*sizes, 1):
+        kind = BatchLowering if size > 1 else Lowering
+        lowering = kind(spec, graph, options=options, images=size)
+        try:
+            steps = lowering.run()
+            break
+        except InputError as error:
+            if size == 1 or options.batch == "layers":
+                raise
+            refused = refused or str(error)
+    if options.experts == "by-token":
+        steps = by_token(steps, tokens_per_beat=spec.tokens_per_beat)
+    if refused:
+        images = f"{size} images" if size > 1 else "one image"
+        lowering.notes.append(f"the batch runs {images} at a time: {refused}")
+    return lowering, [_clone(step, first) for first in range(0, batch, size) for step in steps]
+
+
+def _clone(step: Step, first: int) -> Step:
+    """Return a step for a group of images that begins with `first`: the same data, own commands."""
+    works = [replace(work, fields=dict(work.fields)) for work in step.works]
+    fetches = [replace(fetch) for fetch in step.fetches]
+    return replace(step, image=step.image + first, works=works, fetches=fetches)

@@ -15,13 +15,16 @@ from moesaic.models.graph import Graph
 class Note:
     """What a command is for: graph node, part (head or first tile; -1 the store), MACs executed.
 
-    `row` is the first row of tokens, where a part is cut into rows.
+    `row` is the first row of tokens, where a part is cut into rows; `image` the first image of the
+    batch, `images` how many of them the command works on.
     """
 
     node: str
     part: int = 0
     macs: int = 0
     row: int = 0
+    image: int = 0
+    images: int = 1
 
 
 @dataclass(slots=True, kw_only=True)

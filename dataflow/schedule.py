@@ -26,24 +26,45 @@ BLOCK = "program"  # node of the fetches of command blocks
 
 
 @dataclass(slots=True)
+class Block:
+    """Lines ``start..stop-1`` of a ring: what data they hold, and the last step that uses them."""
+
+    start: int
+    stop: int
+    data: Bytes | None
+    step: int
+
+
+@dataclass(slots=True)
 class Ring:
-    """First in, first out: blocks of a buffer, free once the step that uses them was emitted."""
+    """First in, first out: blocks of a buffer, free once the last step that uses them was emitted.
+
+    What lies there stays until its place is taken, and serves later steps too.
+    """
 
     size: int
     head: int = 0
-    blocks: deque[tuple[int, int, int]] = field(default_factory=deque)  # start, stop, step
+    blocks: list[Block] = field(default_factory=list)
 
-    def take(self, lines: int, step: int, emitted: int) -> int | None:
+    def find(self, data: Bytes | None, step: int) -> int | None:
+        """Return the first line of data that is there, kept for `step` then; None if it is not."""
+        for block in self.blocks:
+            if data is not None and block.data is data:
+                block.step = max(block.step, step)
+                return block.start
+        return None
+
+    def take(self, lines: int, step: int, emitted: int, data: Bytes | None = None) -> int | None:
         """Return the first line of a new block, None while steps to come need its place."""
         if lines > self.size:
             return None
         start = self.head if self.head + lines <= self.size else 0
         stop = start + lines
-        if any(a < stop and start < b and user >= emitted for a, b, user in self.blocks):
+        met = [b for b in self.blocks if b.start < stop and start < b.stop]
+        if any(block.step >= emitted for block in met):
             return None
-        while self.blocks and self.blocks[0][2] < emitted:
-            self.blocks.popleft()
-        self.blocks.append((start, stop, step))
+        self.blocks = [b for b in self.blocks if not (b.start < stop and start < b.stop)]
+        self.blocks.append(Block(start, stop, data, step))
         self.head = stop
         return start
 
@@ -121,7 +142,10 @@ class Schedule:
         if fetch.base is not None:
             base = fetch.base
         else:
-            found = self._rings[fetch.buffer].take(fetch.lines, index, emitted)
+            ring = self._rings[fetch.buffer]
+            data = None if fetch.expert else fetch.data  # that of an expert may have been skipped
+            there = ring.find(data, index)
+            found = ring.take(fetch.lines, index, emitted, data) if there is None else there
             if found is None:
                 return False
             base = found
@@ -129,6 +153,8 @@ class Schedule:
             work.fields[fetch.field] = base * fetch.scale
             span: Span = (fetch.buffer.name, base, base + fetch.lines)
             work.reads = (*work.reads, span)
+            if there is not None:
+                return True
         address = fetch.address if fetch.data is None else self._place(fetch.data)
         ports = ("residual write",) if fetch.buffer == Buffer.RESIDUAL else ()
         self._begin_block()
@@ -154,6 +180,7 @@ class Schedule:
                 "line": base << beats_log2,
                 "line_pitch": fetch.line_pitch,
                 "expert": fetch.expert,
+                "place": fetch.place,
                 **waits,
             },
             step,
@@ -182,7 +209,16 @@ class Schedule:
         self.commands.append(command)
         main = command["unit"] in (Unit.STREAM, Unit.VECTOR, Unit.STORE)
         macs = step.macs if main else 0
-        self.notes.append(Note(node=step.node, part=step.part, macs=macs, row=step.row))
+        self.notes.append(
+            Note(
+                node=step.node,
+                part=step.part,
+                macs=macs,
+                row=step.row,
+                image=step.image,
+                images=step.images,
+            )
+        )
 
     def _emit_block_fetch(self) -> None:
         spec = self.spec

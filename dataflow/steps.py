@@ -28,6 +28,7 @@ class Fetch:
     row_beats: int = 0
     line_pitch: int = 0
     expert: int = 0  # 1 + expert: skipped where it has no tokens
+    place: int = 0  # 1 + a place of its queues: skipped where no token is there
     behind: int = 0  # steps from that of the routing to this one
 
 
@@ -47,12 +48,15 @@ class Step:
     """Commands that belong together (a product is STATIONARY and STREAM), and what they fetch.
 
     `node` is the graph's node, `part` its head or its first tile, `row` its first row of tokens;
-    `macs` what the array executes.
+    `macs` what the array executes. `image` is the image that it works on, the first of `images`
+    where it works on all of a batch at once.
     """
 
     node: str
     part: int = 0
     row: int = 0
+    image: int = 0
+    images: int = 1
     works: list[Work]
     fetches: list[Fetch] = field(default_factory=list)
     macs: int = 0

@@ -1,26 +1,17 @@
 """One column of the array: double-buffered weights, operand selection, multipliers, adder tree."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Module, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.delay import delay
+from moesaic.hw.element import element, element_members
 from moesaic.models.accel import AccelSpec
 from moesaic.models.pipeline import log2
 from moesaic.models.requant import BIAS_BITS, MULTIPLIER_BITS, SHIFT_BITS
 
 PACK = 18  # bits between two packed products: four of 16 bits sum without overflow
 TREE_STEP = 4  # terms that are added between two registers
-
-
-def index_bits(spec: AccelSpec) -> int:
-    """Bits that pick a slot of the operand group (0 without sparsity)."""
-    return log2(spec.group_slots)
-
-
-def operand_count(spec: AccelSpec) -> int:
-    """Operands on the bus that all columns share: groups times slots."""
-    return spec.rows // spec.group_rows * spec.group_slots
 
 
 def operand_bits(spec: AccelSpec) -> int:
@@ -49,10 +40,7 @@ class Column(wiring.Component):
 
     Members
     -------
-    operands : ``In``, ``operand_count`` operands of ``operand_bits`` each.
-    load, weights, indices : ``In``, write all shadow weights of the column.
-    row_load, row_value : ``In``, write the shadow weight of the rows marked, and their indices.
-    swap : ``In(1)``.
+    operands, load, weights, indices, row_load, row_value, swap : ``In``, as `element_members`.
     param_load, params, param_swap : ``In``, the same for bias, multiplier and shift.
     sums : ``Out``, ``tokens_per_beat`` sums of ``sum_bits``.
     bias, multiplier, shift : ``Out``, active parameters.
@@ -60,16 +48,11 @@ class Column(wiring.Component):
 
     def __init__(self, spec: AccelSpec) -> None:
         self.spec = spec
-        bits = spec.data_bits
         super().__init__(
             {
-                "operands": In(operand_count(spec) * operand_bits(spec)),
-                "swap": In(1),
-                "load": In(1),
-                "weights": In(spec.rows * bits),
-                "indices": In(max(1, spec.rows * index_bits(spec))),
-                "row_load": In(spec.rows),
-                "row_value": In(bits),
+                **element_members(
+                    spec, operand_bits=operand_bits(spec), weight_bits=spec.data_bits
+                ),
                 "param_load": In(1),
                 "params": In(BIAS_BITS + MULTIPLIER_BITS + SHIFT_BITS),
                 "param_swap": In(1),
@@ -96,36 +79,8 @@ class Column(wiring.Component):
 
     def _element(self, m: Module, row: int) -> Signal:
         """One processing element; returns its product register (of packed products)."""
-        spec, bits = self.spec, self.spec.data_bits
-        tokens, slots, width = spec.tokens_per_beat, spec.group_slots, index_bits(spec)
-
-        shadow = Signal(signed(bits), name=f"shadow{row}")
-        active = Signal(signed(bits), name=f"active{row}")
-        with m.If(self.load):
-            m.d.sync += shadow.eq(self.weights.word_select(row, bits))
-        with m.Elif(self.row_load[row]):
-            m.d.sync += shadow.eq(self.row_value)
-        with m.If(self.swap):
-            m.d.sync += active.eq(shadow)
-
-        group = row // spec.group_rows
-        choices = [
-            self.operands.word_select(group * slots + slot, operand_bits(spec))
-            for slot in range(slots)
-        ]
-        picked: Value = choices[0]
-        if width:
-            shadow_index = Signal(width, name=f"shadow_index{row}")
-            active_index = Signal(width, name=f"active_index{row}")
-            with m.If(self.load | self.row_load[row]):
-                m.d.sync += shadow_index.eq(self.indices.word_select(row, width))
-            with m.If(self.swap):
-                m.d.sync += active_index.eq(shadow_index)
-            picked = _select(choices, active_index)
-        operand = Signal(operand_bits(spec), name=f"operand{row}")
-        weight = Signal(signed(bits), name=f"weight{row}")
-        m.d.sync += [operand.eq(picked), weight.eq(active)]
-
+        bits, tokens = self.spec.data_bits, self.spec.tokens_per_beat
+        operand, weight = element(m, self, row)
         if tokens == 1:
             product = Signal(signed(2 * bits), name=f"product{row}")
             m.d.sync += product.eq(operand.as_signed() * weight)
@@ -194,10 +149,3 @@ def _add(terms: list[Signal]) -> Value:
     while len(values) > 1:
         values = [a + b for a, b in zip(values[::2], values[1::2], strict=True)]
     return values[0]
-
-
-def _select(choices: list[Value], index: Value) -> Value:
-    """Return ``choices[index]`` through a tree of two-way multiplexers, as wide LUTs take them."""
-    for bit in index:
-        choices = [Mux(bit, b, a) for a, b in zip(choices[::2], choices[1::2], strict=True)]
-    return choices[0]

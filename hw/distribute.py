@@ -4,8 +4,9 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from moesaic.hw.column import operand_bits, operand_count
+from moesaic.hw.column import operand_bits
 from moesaic.hw.delay import delay
+from moesaic.hw.element import operand_count
 from moesaic.models.accel import NM, AccelSpec
 from moesaic.models.pipeline import RAM_READ, log2
 

@@ -12,7 +12,7 @@ from moesaic.models.float_timing import ADD
 
 FRACTION = FP32.fraction_bits
 WIDTH = FP32.significand_bits + 3  # with guard, round and sticky bit
-AMOUNT_BITS = 5  # a shift by 27 or more leaves the sticky bit alone
+AMOUNT_BITS = 5
 
 
 class FloatAdd(wiring.Component):
@@ -62,12 +62,12 @@ class FloatAdd(wiring.Component):
             nan.eq(a_nan | b_nan | (a_field.all() & b_field.all() & opposite)),
         ]
 
-        # Cycle 2: align the smaller one.
+        # Cycle 2: align the smaller one; far below half a unit nothing is left of it.
         full = Cat(Const(0, WIDTH - FP32.significand_bits), small)
         near = shift_down(full, distance[:AMOUNT_BITS])
         far = distance[AMOUNT_BITS:].any()
         aligned = Signal(WIDTH)
-        m.d.sync += aligned.eq(Mux(far, small.any(), near))
+        m.d.sync += aligned.eq(Mux(far, 0, near))
         large_late = delay(m, large, 1, "large")
         subtract_late = delay(m, subtract, 1, "subtract")
         field_late = delay(m, field, 1, "field")
@@ -78,8 +78,12 @@ class FloatAdd(wiring.Component):
         operand = aligned ^ subtract_late.replicate(WIDTH)
         minuend = Cat(Const(0, WIDTH - FP32.significand_bits), large_late)
         m.d.sync += [
-            # In two's complement the upper end's carry is taken back where one subtracts.
-            total.eq(minuend + Cat(operand, subtract_late) + subtract_late),
+            # Two's complement; its one comes in as a carry out of a bit of both below.
+            total.eq(
+                (Cat(subtract_late, minuend) + Cat(subtract_late, operand, subtract_late))[
+                    1 : WIDTH + 2
+                ]
+            ),
             limit.eq((1 << WIDTH) >> field_late),
         ]
         field_late = delay(m, field_late, 1, "field_at_sum")

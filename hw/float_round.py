@@ -91,14 +91,14 @@ class FloatRound(wiring.Component):
         subnormal = amount > 0
         far = (amount >> amount_bits) != 0  # of a positive amount
         shifted = shift_down(full, amount[:amount_bits])
-        nothing = Cat(~self.zero, Const(0, kept - 1))
 
         significand = Signal(kept)
         field = Signal(len(self.exponent) - 1)
         sign, infinite, nan = Signal(), Signal(), Signal()
+        # Far below half of the smallest number nothing is left, not even by rounding.
         gone = self.zero | (subnormal & far)
         m.d.sync += [
-            significand.eq(Mux(gone, nothing, Mux(subnormal, shifted, full))),
+            significand.eq(Mux(gone, 0, Mux(subnormal, shifted, full))),
             field.eq(Mux(self.zero | subnormal, 0, self.exponent)),
             sign.eq(self.sign),
             infinite.eq(self.infinite),

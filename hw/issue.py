@@ -7,7 +7,7 @@ from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.command_layout import command_layout
-from moesaic.models.commands import COUNT_BITS, UNITS, Unit, layout
+from moesaic.models.commands import COUNT_BITS, FIELDS, UNITS, Fields, Unit, layout
 
 
 def satisfied(m: Module, command: View, counts: list[Signal], name: str) -> Signal:
@@ -33,6 +33,8 @@ class Issue(wiring.Component):
     unit : Unit
     depth : int
         Commands that the queue holds.
+    fields : Fields
+        The machine's table of commands.
 
     Members
     -------
@@ -42,12 +44,12 @@ class Issue(wiring.Component):
     waiting : ``Out(1)``, a command is queued but not yet offered.
     """
 
-    def __init__(self, unit: Unit, *, depth: int) -> None:
-        self.unit, self.depth = unit, depth
+    def __init__(self, unit: Unit, *, depth: int, fields: Fields = FIELDS) -> None:
+        self.unit, self.depth, self.fields = unit, depth, fields
         super().__init__(
             {
                 "queue": In(stream.Signature(512)),
-                "command": Out(stream.Signature(command_layout(unit))),
+                "command": Out(stream.Signature(command_layout(unit, fields))),
                 "counts": In(COUNT_BITS * len(UNITS)),
                 "waiting": Out(1),
             }
@@ -55,7 +57,7 @@ class Issue(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        used = max(bit + field.width for field, bit in layout(self.unit))
+        used = max(bit + field.width for field, bit in layout(self.unit, self.fields))
         m.submodules.fifo = fifo = SyncFIFO(width=used, depth=self.depth)
         m.d.comb += [
             fifo.w_data.eq(self.queue.payload),
@@ -67,7 +69,7 @@ class Issue(wiring.Component):
             count = Signal(COUNT_BITS, name=f"count_{unit.name.lower()}")
             m.d.comb += count.eq(self.counts.word_select(i, COUNT_BITS))
             counts.append(count)
-        head = Signal(command_layout(self.unit))
+        head = Signal(command_layout(self.unit, self.fields))
         m.d.comb += head.as_value().eq(fifo.r_data)
         ok = satisfied(m, head, counts, "head")
 

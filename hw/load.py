@@ -94,6 +94,7 @@ class Load(wiring.Component):
         if self.spec.experts:
             m.d.comb += [
                 self.queue.expert.eq(command.expert - 1),
+                self.queue.place.eq(command.place),
                 empty.eq((command.expert != 0) & (self.queue.lengths == 0)),
             ]
         take = offered & ~empty

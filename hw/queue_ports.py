@@ -7,6 +7,7 @@ from moesaic.models.pipeline import log2
 from moesaic.models.routing import GATE_SCORE_BITS
 
 EXPERT_BITS = 6
+PLACE_BITS = 14
 
 
 def length_bits(spec: AccelSpec) -> int:
@@ -17,10 +18,15 @@ def length_bits(spec: AccelSpec) -> int:
 def queue_lengths(spec: AccelSpec) -> Signature:
     """Return a look-up, seen by who asks: the lengths of an expert's queues, banks side by side.
 
-    The answer is there in the same cycle.
+    Where a command names one `place`, the answer is that place + 1 in its bank, if a token is
+    there, and 0 in the other. The answer is there in the same cycle.
     """
     return Signature(
-        {"expert": Out(EXPERT_BITS), "lengths": In(spec.tokens_per_beat * length_bits(spec))}
+        {
+            "expert": Out(EXPERT_BITS),
+            "place": Out(PLACE_BITS),
+            "lengths": In(spec.tokens_per_beat * length_bits(spec)),
+        }
     )
 
 

@@ -1,10 +1,10 @@
 """Queues of tokens: which of them go to an expert, and with which scores."""
 
-from amaranth.hdl import Array, Cat, Module, Signal
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
-from moesaic.hw.queue_ports import length_bits, queue_lengths, queue_read
+from moesaic.hw.queue_ports import PLACE_BITS, length_bits, queue_lengths, queue_read
 from moesaic.hw.scratchpad import Scratchpad
 from moesaic.hw.vector_ports import ROUTE_WRITE
 from moesaic.models.accel import AccelSpec
@@ -31,7 +31,7 @@ class Queues(wiring.Component):
     start : ``In(1)``, all queues are empty from the next cycle on.
     route : ``In(ROUTE_WRITE)``, one more token for an expert.
     read : ``In(queue_read(spec))``, the same place in the queues of all banks.
-    load, stationary, stream : ``In(queue_lengths(spec))``
+    load, stationary, stream : ``In(queue_lengths(spec))``, of all tokens or of one place.
     """
 
     def __init__(self, spec: AccelSpec) -> None:
@@ -79,6 +79,19 @@ class Queues(wiring.Component):
             ]
             for name in LOOK_UPS:
                 port = getattr(self, name)
-                length = lengths[port.expert[:experts_log2]]
-                m.d.comb += port.lengths.word_select(bank, length_bits(spec)).eq(length)
+                answer = self._length(m, lengths[port.expert[:experts_log2]], port.place, bank)
+                m.d.comb += port.lengths.word_select(bank, length_bits(spec)).eq(answer)
         return m
+
+    def _length(self, m: Module, length: Value, place: Value, bank: int) -> Signal:
+        """Return the length that a command sees: the queue's, or that up to its one place."""
+        one, row = Signal(PLACE_BITS), Signal(PLACE_BITS)
+        banks_log2 = log2(self.spec.tokens_per_beat)
+        mine = one[:banks_log2] == bank if banks_log2 else 1
+        seen = Signal(length_bits(self.spec))
+        m.d.comb += [
+            one.eq(place - 1),
+            row.eq(one >> banks_log2),
+            seen.eq(Mux(place == 0, length, Mux(mine & (row < length), row + 1, 0))),
+        ]
+        return seen

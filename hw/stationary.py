@@ -14,6 +14,7 @@ from moesaic.models.pipeline import gather_latency, log2
 LINE = data.StructLayout(
     {
         "valid": 1,
+        "array": 2,
         "source_kv": 1,
         "row_mode": 1,
         "dense": 1,
@@ -75,6 +76,7 @@ class Stationary(wiring.Component):
         if spec.experts:
             m.d.comb += [
                 self.queue.expert.eq(self.command.payload.expert - 1),
+                self.queue.place.eq(self.command.payload.place),
                 new_empty.eq((self.command.payload.expert != 0) & (self.queue.lengths == 0)),
             ]
         rows, columns, banks = spec.rows, spec.columns, spec.tokens_per_beat
@@ -159,6 +161,7 @@ class Stationary(wiring.Component):
             row_slice.eq(position[columns_log2:kv_log2]),
             column_slice.eq(position[rows_log2:kv_log2]),
             line.valid.eq(issue),
+            line.array.eq(c.array),
             line.source_kv.eq(c.source_kv),
             line.row_mode.eq(c.row_mode),
             line.dense.eq(c.mode == 0),

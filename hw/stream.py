@@ -14,6 +14,7 @@ from moesaic.models.pipeline import log2
 BEAT = data.StructLayout(
     {
         "valid": 1,
+        "array": 2,
         "word": 24,  # of the source scratchpad's bank 0
         "word1": 24,  # of its bank 1
         "source": 2,  # 0 input, 1 act, 2 vec
@@ -52,7 +53,8 @@ class Stream(wiring.Component):
     One beat a cycle; a tile's first beat waits until `full` says that its weights are there, and
     takes them. Commands follow each other without a gap. A command for an expert has as many rows
     as the longer of its queues; without any it issues one empty beat, whose end is in order with
-    those of the products before it.
+    those of the products before it. With a place it has that row only, read from and written to the
+    words that a first row has.
 
     Parameters
     ----------
@@ -92,10 +94,11 @@ class Stream(wiring.Component):
         )
         row, k, n = Signal(16), Signal(16), Signal(16)
         last_k = Signal()
-        beats, new_beats, banks = self._rows(m, c, row)
+        beats, new_beats, new_start, banks = self._rows(m, c, row)
+        start_row = Signal(16)
         empty = Signal()
         m.d.comb += [
-            first_row.eq(row == 0),
+            first_row.eq(row == start_row),
             last_row.eq(row == beats - 1),
             last_k.eq(k == c.k_tiles - 1),
             issue.eq(active & (~first_row | self.full | empty)),
@@ -137,7 +140,7 @@ class Stream(wiring.Component):
             ]
             with m.If(last_row):
                 m.d.sync += [
-                    row.eq(0),
+                    row.eq(start_row),
                     k.eq(Mux(last_k, 0, k + 1)),
                     n.eq(n + last_k),
                     position.eq(next_position),
@@ -156,7 +159,8 @@ class Stream(wiring.Component):
                 empty.eq(new_beats == 0),
                 beats.eq(new_beats),
                 c.eq(new),
-                row.eq(0),
+                start_row.eq(new_start),
+                row.eq(new_start),
                 k.eq(0),
                 n.eq(0),
                 position.eq(new.position >> rows_log2),
@@ -167,6 +171,7 @@ class Stream(wiring.Component):
 
         m.d.comb += [
             beat.valid.eq(issue & ~empty),
+            beat.array.eq(c.array),
             beat.word.eq(word),
             beat.word1.eq(word),
             beat.source.eq(Mux(c.source == Buffer.INPUT, 0, Mux(c.source == Buffer.ACT, 1, 2))),
@@ -195,15 +200,22 @@ class Stream(wiring.Component):
         ]
         return m
 
-    def _rows(self, m: Module, c: Value, row: Signal) -> tuple[Signal, Signal, Signal]:
-        """Return the command's rows, those of the offered one, and the banks of the present row."""
+    def _rows(self, m: Module, c: Value, row: Signal) -> tuple[Signal, ...]:
+        """Return the end of the command's rows, end and start of the offered one's, and the banks.
+
+        The banks are those of the present row.
+        """
         spec, new = self.spec, self.command.payload
-        beats, new_beats, banks = Signal(16), Signal(16), Signal(2)
+        beats, new_beats, new_start, banks = Signal(16), Signal(16), Signal(16), Signal(2)
         even = ~(c.odd & (row == beats - 1))
         m.d.comb += [new_beats.eq(new.beats), banks.eq(Cat(1, even)[: spec.tokens_per_beat])]
         if spec.experts:
             bits = length_bits(spec)
-            m.d.comb += self.queue.expert.eq(new.expert - 1)
+            m.d.comb += [
+                self.queue.expert.eq(new.expert - 1),
+                self.queue.place.eq(new.place),
+                new_start.eq(Mux(new.place == 0, 0, (new.place - 1) >> log2(spec.tokens_per_beat))),
+            ]
             lengths = [
                 self.queue.lengths.word_select(bank, bits) for bank in range(spec.tokens_per_beat)
             ]
@@ -218,7 +230,7 @@ class Stream(wiring.Component):
                     m.d.sync += kept.eq(length)
                 with m.If(c.expert != 0):
                     m.d.comb += banks[bank].eq(row < kept)
-        return beats, new_beats, banks
+        return beats, new_beats, new_start, banks
 
     def _slices_log2(self, m: Module, dest: Value, name: str) -> Signal:
         """Return the logarithm of a destination word's slices of `columns` values."""

@@ -83,7 +83,7 @@ class Vector(wiring.Component):
     route : ``Out(ROUTE_WRITE)``, only with experts, from ROUTE: first the best expert of each
         token, then the second of each and so on; places from that of the destination's token on.
         `done` comes with the last.
-    route_start : ``Out(1)``, only with experts, two cycles after the handshake of a ROUTE.
+    route_start : ``Out(1)``, only with experts, two cycles after a ROUTE that does not append.
     """
 
     def __init__(self, spec: AccelSpec, *, lane_module: str | None = None) -> None:
@@ -221,7 +221,7 @@ class Vector(wiring.Component):
         routes = sequence.config.op == VectorOp.ROUTE
         connect(m, route.route, flipped(self.route))
         m.d.comb += [
-            self.route_start.eq(sequence.start & routes),
+            self.route_start.eq(sequence.start & routes & ~sequence.config.append),
             route.start.eq(sequence.start),
             route.token.eq(sequence.config.dest_token),
             route.step.eq(sequence.read.en & routes),

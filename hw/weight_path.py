@@ -4,10 +4,11 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from moesaic.hw.column import index_bits
 from moesaic.hw.delay import delay
+from moesaic.hw.element import index_bits
 from moesaic.hw.stationary import LINE
 from moesaic.models.accel import AccelSpec
+from moesaic.models.numbers import INTEGER
 from moesaic.models.pipeline import RAM_READ, log2, param_latency
 from moesaic.models.requant import BIAS_BITS, MULTIPLIER_BITS, SHIFT_BITS
 
@@ -76,6 +77,8 @@ class WeightPath(wiring.Component):
             column.eq(kv.word_select(line.kv_slice[:column_steps], spec.rows * bits)),
             values.eq(kv.word_select(line.kv_slice[:row_steps], spec.columns * bits)),
         ]
+        if spec.numbers != INTEGER:  # rows of a tensor end within a tile in either direction
+            column = Mux(line.zero, 0, column)
         place, row_mode, valid = Signal(8), Signal(), Signal()
         weights, row_values = Signal(spec.rows * bits), Signal(spec.columns * bits)
         m.d.sync += [
@@ -106,7 +109,13 @@ class WeightPath(wiring.Component):
                 indices.eq(Cat(*(Cat(value)[:width] for value in picked))),
                 self.indices.eq(indices),
             ]
+        if spec.numbers == INTEGER:
+            self._params(m, line)
+        return m
 
+    def _params(self, m: Module, line: Value) -> None:
+        """Bring the parameters of the integer machine's columns."""
+        spec = self.spec
         subs = log2(max(8, spec.bus_bytes) // 8)
         param = Signal(PARAM_BITS)
         m.d.comb += param.eq(self.param_data.word_select(line.param_sub[:subs], 64))
@@ -116,4 +125,3 @@ class WeightPath(wiring.Component):
             self.params.eq(late[9:]),
             self.param_load.eq(one_hot(late[0], late[1:9], spec.columns)),
         ]
-        return m

@@ -3,25 +3,14 @@
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
 
+from moesaic.models.bounds import check_power, check_range
 from moesaic.models.errors import InputError
 from moesaic.models.gelu_forms import check_gelu
+from moesaic.models.numbers import INTEGER, check_numbers
 
 MAX_WORD_BITS = 1 << 15
+ARRAY_FORMS = ("unified", "separate")
 MAX_SLICES = 256  # of a word: results name theirs by 8 bits
-
-
-def _check_range(owner: str, name: str, value: object, low: int, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise InputError(f"{owner}{name} must be an integer in {low}..{high}, not {value!r}")
-    if not low <= value <= high:
-        raise InputError(f"{owner}{name} must be in {low}..{high}, not {value}")
-
-
-def _check_power(owner: str, name: str, value: object, low: int, high: int) -> None:
-    _check_range(owner, name, value, low, high)
-    assert isinstance(value, int)
-    if value & (value - 1):
-        raise InputError(f"{owner}{name} must be a power of two in {low}..{high}, not {value}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -66,7 +55,7 @@ class MemorySpec:
     bytes_per_cycle: float = 8.0
 
     def __post_init__(self) -> None:
-        _check_range("memory.", "latency", self.latency, 4, 4096)
+        check_range("memory.", "latency", self.latency, 4, 4096)
         rate = self.bytes_per_cycle
         if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0.125 <= rate <= 1024:
             raise InputError(f"memory.bytes_per_cycle must be in 0.125..1024, not {rate!r}")
@@ -117,6 +106,13 @@ class AccelSpec:
         Experts that the routing hardware has queues for; 0 leaves it out.
     gelu : str
         How GELU is computed: ``table``, the difference to ReLU, or ``polynomial``, that of I-BERT.
+    arrays : str
+        ``unified``: one array serves all products; ``separate``: one of `rows` by `columns` each
+        for linear layers, attention and experts, of which one works at a time.
+    numbers : str
+        ``integer``, or the operands of a machine for training: ``fp16`` or ``bf16``. Its memories
+        are those of docs/training.md: X has `act_words`, W `weight_lines`, P `product_words`, V
+        `float_words`, L `loaded_words`, S `column_words` and K `sum_words`.
     """
 
     name: str = "custom"
@@ -133,6 +129,8 @@ class AccelSpec:
     block_commands: int = 16
     experts: int = 0
     gelu: str = "table"
+    arrays: str = "unified"
+    numbers: str = INTEGER
     psum_depth: int = 64
     weight_lines: int = 256
     index_lines: int = 0
@@ -145,6 +143,11 @@ class AccelSpec:
     score_words: int = 512
     residual_words: int = 512
     rowstat_rows: int = 256
+    product_words: int = 512
+    float_words: int = 512
+    loaded_words: int = 512
+    column_words: int = 256
+    sum_words: int = 64
     clock_hz: int = 100_000_000
     memory: MemorySpec = field(default_factory=MemorySpec)
     board: BoardSpec = field(default_factory=BoardSpec)
@@ -152,10 +155,14 @@ class AccelSpec:
     def __post_init__(self) -> None:
         check_name(self.name)
         for name, low, high in _POWERS:
-            _check_power("", name, getattr(self, name), low, high)
+            check_power("", name, getattr(self, name), low, high)
         if self.data_bits not in (8, 16):
             raise InputError(f"data_bits must be 8 or 16, not {self.data_bits!r}")
         check_gelu(self.gelu)
+        if self.arrays not in ARRAY_FORMS:
+            raise InputError(
+                f"arrays must be one of {', '.join(ARRAY_FORMS)}, not {self.arrays!r:.60}"
+            )
         if self.tokens_per_beat == 2 and self.data_bits == 16:
             raise InputError("tokens_per_beat must be 1 with data_bits 16, not 2")
         if self.tokens_per_beat > self.columns:
@@ -163,7 +170,7 @@ class AccelSpec:
                 f"tokens_per_beat must be at most columns ({self.columns}), "
                 f"not {self.tokens_per_beat}"
             )
-        _check_range("", "index_lines", self.index_lines, 0, 1 << 16)
+        check_range("", "index_lines", self.index_lines, 0, 1 << 16)
         if self.sparsity and not self.index_lines:
             raise InputError("index_lines must be at least 1 where sparsity is given, not 0")
         weight_line = self.rows * (1 if self.sparsity else self.data_bytes)
@@ -177,7 +184,7 @@ class AccelSpec:
             if self.rows % mode.n:
                 raise InputError(f"rows must be a multiple of N of {mode}, not {self.rows}")
         if self.experts:
-            _check_power("", "experts", self.experts, 2, 64)
+            check_power("", "experts", self.experts, 2, 64)
         if self.weight_lines < 2 * self.columns:
             raise InputError(
                 f"weight_lines must be at least 2 * columns = {2 * self.columns}, "
@@ -188,7 +195,7 @@ class AccelSpec:
                 f"param_columns must be at least 2 * columns = {2 * self.columns}, "
                 f"not {self.param_columns}"
             )
-        _check_range("", "clock_hz", self.clock_hz, 1_000_000, 2_000_000_000)
+        check_range("", "clock_hz", self.clock_hz, 1_000_000, 2_000_000_000)
         if self.act_word * self.data_bits > MAX_WORD_BITS:
             raise InputError(
                 f"rows * largest M/N * data_bits must be at most {MAX_WORD_BITS}, "
@@ -200,6 +207,7 @@ class AccelSpec:
                 f"rows * largest M/N must be at most {MAX_SLICES * narrowest} ({MAX_SLICES} * "
                 f"columns and {MAX_SLICES} * lanes), not {self.act_word}"
             )
+        check_numbers(self)
 
     # ---- widths -------------------------------------------------------------------------------
     @property
@@ -251,12 +259,14 @@ class AccelSpec:
 
     @property
     def kv_word(self) -> int:
-        """Values in a word of the K/V scratchpad."""
+        """Values in a word of the K/V scratchpad; for training, which has none, of X."""
+        if self.numbers != INTEGER:
+            return self.act_word
         return max(self.rows, self.columns, self.lanes)
 
     @property
     def macs_per_cycle(self) -> int:
-        """Multiply-accumulates of the full array in one cycle."""
+        """Multiply-accumulates of the full array in one cycle; separate ones work by turns."""
         return self.rows * self.columns * self.tokens_per_beat
 
     def mode_number(self, nm: NM | None) -> int:
@@ -296,6 +306,11 @@ _POWERS = (
     ("score_words", 8, 1 << 16),
     ("residual_words", 8, 1 << 16),
     ("rowstat_rows", 8, 1 << 16),
+    ("product_words", 8, 1 << 16),
+    ("float_words", 8, 1 << 16),
+    ("loaded_words", 8, 1 << 16),
+    ("column_words", 8, 1 << 16),
+    ("sum_words", 8, 1 << 16),
 )
 
 FIELD_NAMES = tuple(f.name for f in fields(AccelSpec))

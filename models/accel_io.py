@@ -8,6 +8,7 @@ import yaml
 
 from moesaic.models.accel import FIELD_NAMES, NM, AccelSpec, BoardSpec, MemorySpec
 from moesaic.models.errors import InputError
+from moesaic.models.numbers import INTEGER
 from moesaic.models.strict_yaml import read_yaml
 
 PRESETS = Path(__file__).parent / "presets"
@@ -29,6 +30,16 @@ def load_accel(name: str | Path) -> AccelSpec:
     raise InputError(
         f"--accel must be a YAML file or one of {', '.join(preset_names())}, not {text!r:.80}"
     )
+
+
+def load_integer_accel(name: str | Path) -> AccelSpec:
+    """Return what `load_accel` does, unless it is for training."""
+    spec = load_accel(name)
+    if spec.numbers != INTEGER:
+        raise InputError(
+            f"--accel {spec.name} is for training ({spec.numbers}), this command takes integers"
+        )
+    return spec
 
 
 def dump_accel(spec: AccelSpec) -> str:

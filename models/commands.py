@@ -102,11 +102,26 @@ EXPERT = Field(
     "expert", 8, "0, or 1 + expert: its queue's tokens count, and an empty queue skips the command"
 )
 
-FIELDS: Mapping[Unit, tuple[Field, ...]] = {
+PLACE = Field(
+    "place",
+    14,
+    "0, or 1 + place * tokens_per_beat + bank: that one token of the expert's queues; a command "
+    "for a place that no token has is skipped",
+)
+ARRAYS = ("linear", "attention", "expert")  # kinds of products, by their number in commands
+ARRAY = Field(
+    "array", 2, "kind of product, where each has its array: 0 linear, 1 attention, 2 expert"
+)
+
+Fields = Mapping[Unit, tuple[Field, ...]]
+"""The fields of each unit's commands: those of one machine."""
+
+FIELDS: Fields = {
     Unit.LOAD: (
         *_COPY,
         Field("gather", 1, "reserved: pieces chosen by an index list"),
         EXPERT,
+        PLACE,
     ),
     Unit.STORE: _COPY,
     Unit.STATIONARY: (
@@ -123,6 +138,8 @@ FIELDS: Mapping[Unit, tuple[Field, ...]] = {
         Field("pitch", 16, "K/V: words from one row of tokens to the next"),
         Field("k_valid", 16, "row mode: tokens that are real; rows beyond are zero"),
         EXPERT,
+        PLACE,
+        ARRAY,
     ),
     Unit.STREAM: (
         Field("source", 4, "Buffer of the activations: INPUT, ACT or VEC"),
@@ -145,6 +162,8 @@ FIELDS: Mapping[Unit, tuple[Field, ...]] = {
         Field("post_shift", 6, "GELU: second shift; from COMMAND: the shift"),
         EXPERT,
         Field("gather", 1, "the activations are those of the queue's tokens"),
+        PLACE,
+        ARRAY,
     ),
     Unit.VECTOR: (
         Field("op", 4, "VectorOp"),
@@ -169,6 +188,7 @@ FIELDS: Mapping[Unit, tuple[Field, ...]] = {
         Field("reciprocal", 32, "LAYERNORM: fixed-point 1 / valid"),
         Field("epsilon", 40, "LAYERNORM: epsilon in the units of the variance sum"),
         Field("passes", 2, "SOFTMAX: passes over the scores, as models.softmax; 0 is one pass"),
+        Field("append", 1, "ROUTE: tokens join those that are in the queues; 0 empties them first"),
     ),
     Unit.END: (),
 }
@@ -176,20 +196,20 @@ FIELDS: Mapping[Unit, tuple[Field, ...]] = {
 Command = dict[str, int]
 
 
-def layout(unit: Unit) -> tuple[tuple[Field, int], ...]:
+def layout(unit: Unit, fields: Fields = FIELDS) -> tuple[tuple[Field, int], ...]:
     """Return the fields of a unit's command with the bit where each begins."""
     out, bit = [], 0
-    for field in (*HEADER, *FIELDS[unit]):
+    for field in (*HEADER, *fields[unit]):
         out.append((field, bit))
         bit += field.width
     assert bit <= 8 * COMMAND_BYTES
     return tuple(out)
 
 
-def encode(command: Mapping[str, int]) -> bytes:
+def encode(command: Mapping[str, int], fields: Fields = FIELDS) -> bytes:
     """Pack one command, given by field name, into its 64 bytes (little endian)."""
     unit = Unit(command["unit"])
-    known = layout(unit)
+    known = layout(unit, fields)
     unknown = set(command) - {field.name for field, _ in known}
     if unknown:
         raise ValueError(f"{unit.name} commands have no field {sorted(unknown)}")
@@ -204,13 +224,13 @@ def encode(command: Mapping[str, int]) -> bytes:
     return word.to_bytes(COMMAND_BYTES, "little")
 
 
-def decode(data: bytes) -> Command:
+def decode(data: bytes, fields: Fields = FIELDS) -> Command:
     """Unpack one command."""
     word = int.from_bytes(data, "little")
     unit = Unit(word & 0xF)
-    return {f.name: (word >> bit) & ((1 << f.width) - 1) for f, bit in layout(unit)}
+    return {f.name: (word >> bit) & ((1 << f.width) - 1) for f, bit in layout(unit, fields)}
 
 
-def assemble(commands: Iterable[Mapping[str, int]]) -> NDArray[np.uint8]:
+def assemble(commands: Iterable[Mapping[str, int]], fields: Fields = FIELDS) -> NDArray[np.uint8]:
     """Pack commands one after another."""
-    return np.frombuffer(b"".join(encode(c) for c in commands), dtype=np.uint8)
+    return np.frombuffer(b"".join(encode(c, fields) for c in commands), dtype=np.uint8)

@@ -45,9 +45,9 @@ def image_digests(images: NDArray[np.generic], salt: bytes = b"") -> list[str]:
 
 
 def split_indices(
-    pixels: NDArray[np.uint8], labels: NDArray[np.int64]
+    pixels: NDArray[np.uint8], labels: NDArray[np.int64], per_class: int = TEST_PER_CLASS
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Split (N, 784) pixels into training and test indices, 100 of each class for the test.
+    """Split (N, 784) pixels into training and test indices, `per_class` of each for the test.
 
     The order is that of a salted digest of each image: a fixed permutation that does not depend on
     any generator. An image that occurs twice is never a test image.
@@ -56,7 +56,7 @@ def split_indices(
     _, inverse, counts = np.unique(digests, return_inverse=True, return_counts=True)
     order = np.argsort(digests, kind="stable")
     single = order[counts[inverse[order]] == 1]
-    test_of_class = [single[labels[single] == c][:TEST_PER_CLASS] for c in range(CLASSES)]
+    test_of_class = [single[labels[single] == c][:per_class] for c in range(CLASSES)]
     is_test = np.zeros(len(pixels), dtype=bool)
     is_test[np.concatenate(test_of_class)] = True
     return order[~is_test[order]], order[is_test[order]]

@@ -6,6 +6,7 @@ from math import prod
 from typing import Any, Protocol
 
 from moesaic.models.errors import InputError
+from moesaic.models.training_method import WeightLayer
 
 PARAMETER_LIMIT = 1 << 28
 
@@ -127,10 +128,30 @@ class VitConfig:
         return self.outer_shapes | blocks
 
     @property
+    def weight_layers(self) -> tuple[WeightLayer, ...]:
+        """Layers with weights in the order of the network; patches are rows of their pixels."""
+        pixels = self.channels * self.patch**2
+        return (
+            WeightLayer(name="patch_embed.proj", inputs=pixels, outputs=self.dim),
+            *(
+                WeightLayer(
+                    name=f"blocks.{block}.{name.removesuffix('.weight')}", inputs=i, outputs=o
+                )
+                for block in range(self.depth)
+                for name, (o, i) in _matrices(self.block_shapes)
+            ),
+            WeightLayer(name="head", inputs=self.dim, outputs=self.classes),
+        )
+
+    @property
     def parameters(self) -> int:
         """Number of parameters."""
         outer = sum(map(prod, self.outer_shapes.values()))
         return outer + self.depth * sum(map(prod, self.block_shapes.values()))
+
+
+def _matrices(shapes: Mapping[str, tuple[int, ...]]) -> list[tuple[str, tuple[int, ...]]]:
+    return [(name, shape) for name, shape in shapes.items() if len(shape) == 2]
 
 
 def _deit(dim: int, heads: int) -> VitConfig:

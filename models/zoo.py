@@ -38,6 +38,8 @@ MODELS = {
 CANVAS_MODELS = ("moevit-mnist", "densevit-canvas")
 CALIBRATION_FILE = "calibration.npy"
 TASKS_FILE = "tasks.npz"  # in a directory of `train`: all tasks' weights
+VIT_FILE, CONVNET_FILE = "vit.npz", "convnet.npz"  # the same, of one task
+MASTER_FILE = "master.npz"  # and the dense weights that a sparse method trains
 MNIST, CANVAS, MADE_UP, CALIBRATION = "mnist", "canvas", "made-up", "calibration"
 WEIGHT_SEED, CALIBRATION_SEED = 0, 1 << 31  # no seed of a user's
 CALIBRATION_IMAGES = 4
@@ -135,6 +137,8 @@ def load_model(source: str | Path, task: int = 0) -> Model:
         return _deit(name) if name.startswith("deit") else _mnist(name)
     if (Path(name) / JSON_FILE).is_file():
         return _from_directory(Path(name), task)
+    if (Path(name) / CONVNET_FILE).is_file():
+        raise InputError(f"{name}: must be an encoder to be run, not a convolutional network")
     raise InputError(
         f"MODEL must be one of {', '.join(MODELS)} or a directory with {JSON_FILE}, "
         f"not {name!r:.200}"

@@ -97,7 +97,7 @@ def array_spec(side: int) -> AccelSpec:
 
 def bench_model(graph: Graph, folder: Path) -> list[dict[str, Any]]:
     """Time the cycle model, and SCALE-Sim on the layer's GEMMs."""
-    spec, (program,) = fit([graph], array_spec(COMPARED))
+    spec, (program,) = fit([(graph, 1)], array_spec(COMPARED))
     whole = _median(lambda: predict(map_graph(graph, spec)))
     alone = _median(lambda: predict(program))
     cycles = predict(program).cycles
@@ -145,7 +145,7 @@ def bench_rtl(graph: Graph, inputs: Ints, sides: list[int], folder: Path) -> lis
     # the first build also compiles the simulator's own library
     cases = [("tiny, vit-mnist", map_graph(mnist, tiny), first)]
     for side in sides:
-        _, (program,) = fit([graph], array_spec(side))
+        _, (program,) = fit([(graph, 1)], array_spec(side))
         cases.append((f"{side}x{side}, deit-tiny layer", program, inputs))
     return [_rtl(name, program, x, folder) for name, program, x in cases]
 

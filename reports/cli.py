@@ -16,6 +16,7 @@ from moesaic.reports.arguments import Parser
 COMMANDS = {
     "list": "models, accelerator presets, recipes and sweeps that ship",
     "run": "quantise, map and predict a model; simulate it in RTL and compare",
+    "step": "one training step, dense or sparse; predict it, simulate it in RTL and compare",
     "import": "make an ONNX or torch.export model a MODEL",
     "train": "train a reference model by a recipe",
     "verilog": "write an accelerator's Verilog, register map and scripts",
@@ -25,7 +26,6 @@ COMMANDS = {
 }
 LATER = {
     "sweep": "design-space exploration (not part of this version)",
-    "step": "one training step on the accelerator (not part of this version)",
 }
 DONE, DIFFERENT, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 

@@ -10,6 +10,11 @@ def count(value: float | None) -> str:
     return NONE if value is None else f"{value:,.0f}"
 
 
+def plain(value: float | None) -> str:
+    """Write a number with thousands apart and what it has behind the point; a dash for None."""
+    return NONE if value is None else f"{value:,.10g}"
+
+
 def short(value: float) -> str:
     """Write a number with three digits and a prefix, such as ``7.88 M``."""
     step = 0

@@ -10,6 +10,8 @@ from markupsafe import Markup
 
 from moesaic.models.errors import InputError
 from moesaic.reports import figures
+from moesaic.reports.ablation_record import ABLATION_FILE, load_ablation
+from moesaic.reports.ablation_view import ablation_view
 from moesaic.reports.run_record import RUN_FILE, load_run
 from moesaic.reports.run_view import run_view
 
@@ -18,21 +20,26 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 
 def build_report(directory: Path) -> Path:
-    """Write the report of a run directory and return its path.
+    """Write the report of a directory and return its path.
 
     Parameters
     ----------
     directory : Path
-        Holds `run.json`, as `moesaic run` leaves it; `report.html` is put beside it.
+        Holds `run.json`, as `moesaic run` leaves it, or `ablation.json`, as `moesaic ablate` does;
+        `report.html` is put beside it.
 
     Raises
     ------
     InputError
-        If the file is missing, truncated or not of a run, or the report cannot be written.
+        If the file is missing, truncated or of another kind, or the report cannot be written.
     """
-    view = run_view(load_run(directory))
     target = directory / REPORT_FILE
-    _write(target, render("run.html.j2", **view, source=RUN_FILE))
+    if (directory / ABLATION_FILE).exists():
+        view = ablation_view(load_ablation(directory))
+        page = render("ablation.html.j2", **view, source=ABLATION_FILE)
+    else:
+        page = render("run.html.j2", **run_view(load_run(directory)), source=RUN_FILE)
+    _write(target, page)
     return target
 
 
@@ -49,6 +56,7 @@ def render(template: str, **values: Any) -> str:
     environment.globals["metric_text"] = figures.metric_text
     environment.filters |= {
         "count": figures.count,
+        "plain": figures.plain,
         "short": figures.short,
         "size": figures.size,
         "duration": figures.duration,

@@ -17,12 +17,13 @@ import numpy as np
 
 from moesaic.dataflow.cycles import predict
 from moesaic.dataflow.mapper import map_graph
+from moesaic.dataflow.options import MapOptions
 from moesaic.dataflow.program import Program
 from moesaic.dataflow.queues import queue_lengths
 from moesaic.models.accel import NM, AccelSpec, MemorySpec
 from moesaic.models.errors import InputError
 from moesaic.models.execute import execute
-from moesaic.models.graph import Graph
+from moesaic.models.graph import Graph, Ints
 from moesaic.models.input_matrix import input_matrix
 from moesaic.models.quantise import quantise
 from moesaic.models.sample_networks import FORMS, sample_images, sample_network
@@ -31,6 +32,7 @@ from moesaic.sim.system import Job, outputs, simulate
 
 TOKENS = (1, 3, 31, 129, 197)
 EXPERT_SHARE = 0.4  # networks with experts, on machines that have queues for them
+BATCHES = (1, 1, 2, 3)
 STALLS = (0.0, 0.5, 0.9)
 MODES = tuple(NM(n=n, m=m) for n in (1, 2, 4) for m in (4, 8, 16) if n < m)
 
@@ -91,8 +93,8 @@ def random_spec(rng: np.random.Generator, number: int) -> AccelSpec:
 
 def random_graph(
     rng: np.random.Generator, spec: AccelSpec, tokens: int
-) -> tuple[Graph, np.ndarray]:
-    """Return a quantised network of about `tokens` tokens, and an input matrix."""
+) -> tuple[Graph, list[Ints]]:
+    """Return a quantised network of about `tokens` tokens, and three input matrices."""
     form = "postnorm" if tokens == 1 else str(rng.choice(FORMS))
     heads = int(rng.choice([1, 2, 3]))
     experts = top = 0
@@ -113,14 +115,17 @@ def random_graph(
     )
     images = sample_images(network, 3, seed=int(rng.integers(1 << 30)))
     graph = quantise(network, images, data_bits=spec.data_bits, gelu=spec.gelu)
-    return graph, input_matrix(graph, network, images[0])
+    return graph, [input_matrix(graph, network, image) for image in images]
 
 
-def fit(graphs: list[Graph], spec: AccelSpec) -> tuple[AccelSpec, list[Program]]:
-    """Map graphs, enlarging each buffer that is too small as its refusal says."""
+def fit(batches: list[tuple[Graph, int]], spec: AccelSpec) -> tuple[AccelSpec, list[Program]]:
+    """Map graphs with batches, enlarging each buffer that is too small as its refusal says."""
+    options = MapOptions(batch="layers")
     while True:
         try:
-            return spec, [map_graph(graph, spec) for graph in graphs]
+            return spec, [
+                map_graph(graph, spec, batch=batch, options=options) for graph, batch in batches
+            ]
         except InputError as error:
             found = re.match(r"(\w+) must be at least (\d+)", str(error))
             if found is None:
@@ -135,25 +140,31 @@ def run_config(number: int, seed: int, graphs: int, run_dir: Path) -> tuple[Acce
     rng = np.random.default_rng([seed, number])
     spec = random_spec(rng, number)
     pairs = [random_graph(rng, spec, TOKENS[i % len(TOKENS)]) for i in range(graphs)]
-    spec, programs = fit([graph for graph, _ in pairs], spec)
+    # drawn apart, so that machines and networks are those of a seed with or without batches
+    batches = np.random.default_rng([seed, number, 1]).choice(BATCHES, size=graphs).tolist()
+    asked = [(graph, batch) for (graph, _), batch in zip(pairs, batches, strict=True)]
+    spec, programs = fit(asked, spec)
     jobs = [
-        Job(program=program, inputs=[x], stall=stall, seed=seed + i)
-        for i, (program, (_, x)) in enumerate(zip(programs, pairs, strict=True))
+        Job(program=program, inputs=inputs[:batch], stall=stall, seed=seed + i)
+        for i, (program, (_, inputs), batch) in enumerate(
+            zip(programs, pairs, batches, strict=True)
+        )
         for stall in STALLS
     ]
     logs, _ = simulate(jobs, run_dir)
     cases = []
     for job, log in zip(jobs, logs, strict=True):
         graph = job.program.graph
-        tensors = execute(graph, job.inputs[0], lanes=spec.lanes)
-        comparison = compare_tensors(job.program, log, [tensors])
-        problem = comparison.first
-        if not problem and (outputs(job.program, log)[0] != tensors[graph.nodes[-1].name]).any():
-            problem = "result in memory differs"
+        tensors = [execute(graph, x, lanes=spec.lanes) for x in job.inputs]
+        problem = compare_tensors(job.program, log, tensors).first
+        last = graph.nodes[-1].name
+        for result, values in zip(outputs(job.program, log), tensors, strict=True):
+            if not problem and (result != values[last]).any():
+                problem = "result in memory differs"
         if not problem and not job.stall:
-            queues = queue_lengths(job.program, [tensors])
+            queues = queue_lengths(job.program, tensors)
             problem = compare_cycles(job.program, log, predict(job.program, queues))
-        label = f"{graph.name}-{graph.nodes[1].tokens}"
+        label = f"{graph.name}-{graph.nodes[1].tokens}x{len(tensors)}"
         cases.append(Case(label=label, stall=job.stall, problem=problem, cycles=log.cycles))
     return spec, cases
 

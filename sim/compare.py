@@ -13,7 +13,7 @@ from moesaic.models.geometry import narrow_word
 from moesaic.models.graph import Constant, Ints, Softmax
 from moesaic.models.vector_timing import sweeps
 from moesaic.sim.compare_array import Tokens, compare_array
-from moesaic.sim.comparison import WIDE, Comparison, LayerCheck, nothing_more, of_images
+from moesaic.sim.comparison import WIDE, Comparison, LayerCheck, nothing_more
 from moesaic.sim.system import RunLog
 
 
@@ -58,8 +58,8 @@ def _compare_vector(
     program: Program, log: RunLog, tensors: list[dict[str, Ints]], out: Comparison
 ) -> None:
     spec, at, stat_at = program.spec, 0, 0
-    for command, note, image in of_images(program, Unit.VECTOR):
-        name, part = note.node, note.part
+    for command, note in program.of_unit(Unit.VECTOR):
+        name, part, image = note.node, note.part, note.image
         if command["op"] == VectorOp.ROUTE:
             continue
         tokens, beats = command["tokens"], command["beats"]
@@ -133,8 +133,8 @@ def _compare_sweep(
 def _compare_routes(program: Program, log: RunLog, known: Tokens, out: Comparison) -> None:
     """Winners come sweep by sweep, each of all tokens."""
     at, banks = 0, program.spec.tokens_per_beat
-    for command, note, image in of_images(program, Unit.VECTOR):
-        name = note.node
+    for command, note in program.of_unit(Unit.VECTOR):
+        name, image = note.node, note.image
         if command["op"] != VectorOp.ROUTE:
             continue
         tokens, top = command["tokens"], command["top"]
@@ -145,7 +145,7 @@ def _compare_routes(program: Program, log: RunLog, known: Tokens, out: Compariso
             check.add(np.array([len(records)]), np.array([tokens * top]), "number of winners")
             continue
         routing = known.routing(name, image)
-        token = np.tile(np.arange(tokens), top)
+        token = np.tile(command.get("dest_token", 0) + np.arange(tokens), top)
         wanted = {
             "bank": token % banks,
             "row": token // banks,
@@ -162,8 +162,8 @@ def _compare_loads(
 ) -> None:
     """Constants of the residual stream arrive as they are in memory."""
     spec, at = program.spec, 0
-    for command, note, image in of_images(program, Unit.LOAD):
-        name = note.node
+    for command, note in program.of_unit(Unit.LOAD):
+        name, image = note.node, note.image
         if command["buffer"] != Buffer.RESIDUAL or not isinstance(program.graph[name], Constant):
             continue
         beats = command["row_beats"]

@@ -9,13 +9,16 @@ from moesaic.models.commands import Buffer, Command, Epilogue, Unit
 from moesaic.models.geometry import narrow_word
 from moesaic.models.graph import Ints, Mix, Product, Route, Scores
 from moesaic.models.routing import Routing, route
-from moesaic.sim.comparison import WIDE, Comparison, nothing_more, of_images
+from moesaic.sim.comparison import WIDE, Comparison, nothing_more
 from moesaic.sim.system import RunLog
 
 
 @dataclass(slots=True)
 class Tokens:
-    """Which token of its tensor each bank of each row of a command holds; -1 where none."""
+    """Which token of its tensor each bank of each row of a command holds; -1 where none.
+
+    Tokens of a command that works on several images are counted through from the first one.
+    """
 
     program: Program
     tensors: list[dict[str, Ints]]
@@ -34,7 +37,7 @@ class Tokens:
             )
         return self.routings[name, image]
 
-    def of(self, command: Command, note: Note, image: int) -> Ints:
+    def of(self, command: Command, note: Note) -> Ints:
         """Return tokens as (rows, banks)."""
         banks = self.program.spec.tokens_per_beat
         expert = command.get("expert", 0)
@@ -44,21 +47,32 @@ class Tokens:
             return np.where(tokens < count, note.row * banks + tokens, -1)
         node = self.program.graph[note.node]
         assert isinstance(node, Product)
-        routing = self.routing(str(node.route), image)
-        queues = [routing.bank_queue(expert - 1, bank, banks)[0] for bank in range(banks)]
+        queues: list[list[int]] = [[] for _ in range(banks)]
+        for i in range(note.images):
+            routing = self.routing(str(node.route), note.image + i)
+            for bank, queue in enumerate(queues):
+                rows, _ = routing.bank_queue(expert - 1, bank, banks)
+                queue.extend(i * node.tokens + rows * banks + bank)
         tokens = np.full((max(map(len, queues)), banks), -1, dtype=np.int64)
-        for bank, rows in enumerate(queues):
-            tokens[: len(rows), bank] = rows * banks + bank
-        return tokens
+        for bank, queue in enumerate(queues):
+            tokens[: len(queue), bank] = queue
+        place = command.get("place", 0)
+        if not place:
+            return tokens
+        row, bank = divmod(place - 1, banks)
+        one = tokens[row : row + 1]
+        alone = np.where(np.arange(banks) == bank, one, -1)
+        return alone[(alone >= 0).any(axis=1)]
 
 
 def compare_array(program: Program, log: RunLog, tokens: Tokens, out: Comparison) -> None:
     """Compare all results of STREAM commands, in order."""
     spec, at, tensors = program.spec, 0, tokens.tensors
     banks, columns = spec.tokens_per_beat, spec.columns
-    for command, note, image in of_images(program, Unit.STREAM):
-        name, part = note.node, note.part
-        there = tokens.of(command, note, image)
+    for command, note in program.of_unit(Unit.STREAM):
+        name, part, image = note.node, note.part, note.image
+        mine = tensors[image : image + note.images]
+        there = tokens.of(command, note)
         n_tiles, rows = command["n_tiles"], len(there)
         records = log.array[at : at + n_tiles * rows].reshape(-1)
         at += n_tiles * rows
@@ -66,11 +80,13 @@ def compare_array(program: Program, log: RunLog, tokens: Tokens, out: Comparison
         if len(records) != n_tiles * rows:
             check.add(np.array([len(records)]), np.array([n_tiles * rows]), "number of results")
             continue
+        if not rows and len(tokens.of({**command, "place": 0}, note)):
+            continue  # no token at this place, but at others
         if not rows:  # an expert without tokens: what was there must be what the model has
             node = program.graph[name]
             assert isinstance(node, Product)
-            expected = tensors[image][name]
-            before = tensors[image][node.residual] if node.residual else np.zeros_like(expected)
+            expected = _of_all(mine, name)
+            before = _of_all(mine, node.residual) if node.residual else np.zeros_like(expected)
             check.add(before, expected, f"nothing written for image {image}, values")
             continue
         results = records.reshape(n_tiles, rows)
@@ -84,7 +100,10 @@ def compare_array(program: Program, log: RunLog, tokens: Tokens, out: Comparison
         valid = results["valid"].astype(np.int64)
         check.add(valid, np.broadcast_to(enables, valid.shape), "banks")
         scattered = command.get("epilogue", 0) == Epilogue.WEIGH
-        lines = there // banks if scattered else np.arange(rows)[:, None] + 0 * there
+        lines = np.arange(rows)[:, None] + 0 * there
+        if scattered:
+            count = program.graph[name].tokens
+            lines = there // count * -(-count // banks) + there % count // banks
         words = command["dest_base"] + position[..., None] // word + command["dest_pitch"] * lines
         for bank, key in enumerate(("word", "word1")[:banks]):
             used = there[:, bank] >= 0
@@ -94,17 +113,22 @@ def compare_array(program: Program, log: RunLog, tokens: Tokens, out: Comparison
         values = results["wide" if dest in WIDE else "narrow"].astype(np.int64)
         matrix = values.transpose(1, 2, 0, 3)[there >= 0].reshape(-1, n_tiles * columns)
         node, first = program.graph[name], command["dest_position"]
-        expected = tensors[image][name]
+        expected = _of_all(mine, name)
         if isinstance(node, Scores):
             expected = expected[part]
             places = np.arange(expected.shape[1])
         else:
             channels = program.channels[name][: expected.shape[1]]
-            mine = np.flatnonzero((channels >= first) & (channels < first + n_tiles * columns))
+            these = np.flatnonzero((channels >= first) & (channels < first + n_tiles * columns))
             if isinstance(node, Mix):
                 head = part * node.head_channels
-                mine = np.arange(head, head + node.head_channels)
-            expected, places = expected[:, mine], channels[mine] - first
+                these = np.arange(head, head + node.head_channels)
+            expected, places = expected[:, these], channels[these] - first
         wanted = expected[there[there >= 0]]
         check.add(matrix[:, places], wanted, f"part {part} of image {image}")
     nothing_more(log.array[at:], program, out)
+
+
+def _of_all(tensors: list[dict[str, Ints]], name: str) -> Ints:
+    """Return a tensor of some images, one under the other."""
+    return np.concatenate([values[name] for values in tensors])

@@ -1,4 +1,4 @@
-"""What a comparison finds, tensor by tensor, and which command belongs to which."""
+"""What a comparison finds, tensor by tensor."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from moesaic.dataflow.program import Note, Program
-from moesaic.models.commands import Buffer, Command, Unit
+from moesaic.dataflow.program import Program
+from moesaic.models.commands import Buffer
 from moesaic.models.graph import Ints
 
 WIDE = (Buffer.SCORE, Buffer.RESIDUAL)
@@ -53,18 +53,6 @@ class Comparison:
     def first(self) -> str:
         """The first difference."""
         return next((f"{c.name}: {c.first}" for c in self.layers.values() if c.different), "")
-
-
-def of_images(program: Program, unit: Unit) -> list[tuple[Command, Note, int]]:
-    """Return a unit's commands with note and image; a node's parts repeat per image."""
-    seen: dict[tuple[str, int, int], int] = {}
-    out = []
-    for command, note in program.of_unit(unit):
-        key = (note.node, note.part, note.row)
-        image = seen.get(key, 0)
-        seen[key] = image + 1
-        out.append((command, note, image))
-    return out
 
 
 def nothing_more(records: NDArray[Any], program: Program, out: Comparison) -> None:

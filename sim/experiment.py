@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from moesaic.dataflow.cycles import predict
 from moesaic.dataflow.mapper import map_graph
 from moesaic.dataflow.queues import queue_lengths, routes
-from moesaic.models.accel_io import load_accel
+from moesaic.models.accel_io import load_integer_accel
 from moesaic.models.errors import InputError
 from moesaic.models.execute import execute
 from moesaic.models.input_matrix import input_matrices
@@ -30,7 +30,7 @@ def run(options: RunOptions, progress: Progress = _silent) -> RunResult:
     """
     clock = StageClock(progress=progress)
     with clock("load"):
-        spec = load_accel(options.accel)
+        spec = load_integer_accel(options.accel)
         model = load_model(options.model, options.task)
         images, labels = _images(model, options)
     with clock("quantise"), _naming(options.model):

@@ -22,6 +22,9 @@ struct Log {
   }
 };
 
+constexpr int MEMORIES = 9;  // of the training machine
+
+Log writes[MEMORIES];
 Log runs, events, array_log, vector_log, rowstat_log, route_log, load_log;
 uint32_t run = 0;
 
@@ -38,21 +41,31 @@ void log_open(const char* prefix) {
   rowstat_log.open(base + "rowstat.bin");
   route_log.open(base + "route.bin");
   load_log.open(base + "load.bin");
+  for (int memory = 0; memory < MEMORIES; ++memory) {
+    writes[memory].open(base + "write" + std::to_string(memory) + ".bin");
+  }
+}
+
+// A slice that the training machine wrote.
+void log_write(int memory, int slice, int enable, const svBitVecVal* data, int bytes) {
+  writes[memory].words({run, static_cast<uint32_t>(slice), static_cast<uint32_t>(enable)});
+  writes[memory].bytes(data, bytes);
 }
 
 // Ends a run: what follows belongs to the next one.
 void log_run(int result, long long cycles, long long read_bytes, long long write_bytes,
-             int kv_lines, int kv_beats) {
+             int key_lines, int value_lines, int kv_beats) {
   runs.words({static_cast<uint32_t>(result), static_cast<uint32_t>(cycles),
               static_cast<uint32_t>(cycles >> 32), static_cast<uint32_t>(read_bytes),
               static_cast<uint32_t>(read_bytes >> 32), static_cast<uint32_t>(write_bytes),
-              static_cast<uint32_t>(write_bytes >> 32), static_cast<uint32_t>(kv_lines),
-              static_cast<uint32_t>(kv_beats)});
+              static_cast<uint32_t>(write_bytes >> 32), static_cast<uint32_t>(key_lines),
+              static_cast<uint32_t>(value_lines), static_cast<uint32_t>(kv_beats)});
   ++run;
   for (Log* log :
        {&runs, &events, &array_log, &vector_log, &rowstat_log, &route_log, &load_log}) {
     std::fflush(log->file);
   }
+  for (Log& log : writes) std::fflush(log.file);
 }
 
 void log_event(int kind, int unit, long long cycle) {

@@ -33,6 +33,7 @@ def tile_lines(spec: AccelSpec, c: Command) -> list[list[Step]]:
             lines = []
             for place in range(places):
                 line: Step = {"place": place, "row_mode": row_mode, "source_kv": kv}
+                line["array"] = c.get("array", 0)
                 params = last_k and c.get("use_params", 0)
                 line["params"] = int(params)
                 if params:
@@ -77,12 +78,14 @@ def tile_beats(spec: AccelSpec, c: Command) -> list[list[Step]]:
     """Return the beats of each tile of a STREAM command, with the fields of ``hw.stream.BEAT``.
 
     A command for an expert has one row for each place of its longest queue; `lengths` of a command
-    packs those of the banks, ``LENGTH_PITCH`` bits each.
+    packs those of the banks, ``LENGTH_PITCH`` bits each. With a `place` it has that row only, and
+    `lengths` end there.
     """
     nm = (None, *spec.sparsity)[c.get("mode", 0)]
     tiles = []
     lengths = queue_lengths(c)
     rows = max(lengths) if c.get("expert", 0) else c["beats"]
+    start = (c["place"] - 1) // spec.tokens_per_beat if c.get("place", 0) else 0
     if not rows:
         return []
     step = 0 if c.get("gather", 0) else c["pitch"]
@@ -97,21 +100,22 @@ def tile_beats(spec: AccelSpec, c: Command) -> list[list[Step]]:
             tiles.append(
                 [
                     {
-                        "word": c["base"] + word + row * step,
-                        "word1": c["base"] + word + row * step,
+                        "word": c["base"] + word + (row - start) * step,
+                        "word1": c["base"] + word + (row - start) * step,
+                        "array": c.get("array", 0),
                         "source": SOURCES[Buffer(c["source"])],
                         "offset": rest // spec.rows,
                         "mode": c.get("mode", 0),
-                        "swap": int(row == 0),
-                        "param_swap": int(row == 0 and last),
+                        "swap": int(row == start),
+                        "param_swap": int(row == start and last),
                         "first": int(first),
                         "last": int(last),
                         "done": int(last and n == c["n_tiles"] - 1 and row == rows - 1),
                         "banks": _banks(c, row, rows) & ((1 << spec.tokens_per_beat) - 1),
                         "row": row,
                         "dest": c["dest"],
-                        "dest_word": c["dest_base"] + out_word + row * dest_step,
-                        "dest_word1": c["dest_base"] + out_word + row * dest_step,
+                        "dest_word": c["dest_base"] + out_word + (row - start) * dest_step,
+                        "dest_word1": c["dest_base"] + out_word + (row - start) * dest_step,
                         "dest_slice": out_value // spec.columns,
                         "epilogue": c.get("epilogue", 0),
                         "scale_source": c.get("scale_source", 0),
@@ -125,7 +129,7 @@ def tile_beats(spec: AccelSpec, c: Command) -> list[list[Step]]:
                         "score0": 0,
                         "score1": 0,
                     }
-                    for row in range(rows)
+                    for row in range(start, rows)
                 ]
             )
     return tiles

@@ -35,17 +35,19 @@ U32 = np.dtype("<u4")
 class RunLog:
     """What one run did.
 
-    `kv_lines` counts words of K and V that entered the array as stationary operand, `kv_beats` the
-    rows of tokens that met them. `accepted` and `done` hold, for each unit, the cycle of each of
-    its commands. `array`, `vector`, `rowstat`, `route` and `load` are records of what was written,
-    in order; `memory` is what was left.
+    `key_lines` and `value_lines` count what of K and V entered the array as stationary operand: a
+    key for a column, a token's values for all columns; `kv_beats` the rows that met them.
+    `accepted` and `done` hold, for each unit, the cycle of each of its commands. `array`, `vector`,
+    `rowstat`, `route` and `load` are records of what was written, in order; `memory` is what was
+    left.
     """
 
     cycles: int
     hang: bool
     read_bytes: int
     write_bytes: int
-    kv_lines: int
+    key_lines: int
+    value_lines: int
     kv_beats: int
     accepted: dict[Unit, NDArray[np.int64]]
     done: dict[Unit, NDArray[np.int64]]
@@ -79,6 +81,7 @@ def build_system(
         "VECTOR_WIDE": spec.lanes * container,
         "LINE_VALID": LINE["valid"].offset,
         "LINE_KV": LINE["source_kv"].offset,
+        "LINE_ROW": LINE["row_mode"].offset,
         "BEAT_VALID": BEAT["valid"].offset,
         "BEAT_SCALE": BEAT["scale_source"].offset,
         **({"EXPERTS": spec.experts} if spec.experts else {}),
@@ -171,15 +174,34 @@ def simulate(
         plusargs=("+runs=runs.txt", "+logs=log_", f"+quiet={QUIET}"),
         waves_file=waves_file,
     )
-    hang = [" ".join(line.split()) for line in re.findall(r"HANG (.*)", result.log)]
-    if hang:
-        raise HangError("; ".join(hang))
+    if hang := hang_report(result.log):
+        raise HangError(hang)
     return _read_logs(jobs[0].program.spec, run_dir, len(jobs)), result
 
 
 def outputs(program: Program, log: RunLog) -> list[Ints]:
     """Return the results that a run left in memory, one per image of the batch."""
     return [read_output(program, log.memory, i) for i in range(len(program.output_addresses))]
+
+
+def hang_report(log: str) -> str:
+    """Return what a simulation said of a hang, on one line; empty where there was none."""
+    return "; ".join(" ".join(line.split()) for line in re.findall(r"HANG (.*)", log))
+
+
+def read_events(
+    run_dir: Path, run: int
+) -> tuple[dict[Unit, NDArray[np.int64]], dict[Unit, NDArray[np.int64]]]:
+    """Return for each unit the cycles in which it took its commands and was done with them."""
+    kind = np.dtype([(name, U32) for name in ("run", "kind", "unit", "low", "high")])
+    events = np.fromfile(run_dir / "log_events.bin", dtype=kind)
+    events = events[events["run"] == run]
+    cycle = events["low"].astype(np.int64) | (events["high"].astype(np.int64) << 32)
+    accepted, done = (
+        {unit: cycle[(events["kind"] == k) & (events["unit"] == unit)] for unit in UNITS}
+        for k in (0, 1)
+    )
+    return accepted, done
 
 
 def _read_logs(spec: AccelSpec, run_dir: Path, count: int) -> list[RunLog]:
@@ -191,8 +213,7 @@ def _read_logs(spec: AccelSpec, run_dir: Path, count: int) -> list[RunLog]:
 
     narrow, wide = f"<i{spec.data_bytes}", f"<i{container}"
     array_shape = (tokens, spec.columns)
-    runs = np.fromfile(run_dir / "log_runs.bin", dtype=U32).reshape(-1, 9).astype(np.int64)
-    events = records("events", ("kind", "unit", "low", "high"))
+    runs = np.fromfile(run_dir / "log_runs.bin", dtype=U32).reshape(-1, 10).astype(np.int64)
     logs = {
         "array": records(
             "array",
@@ -210,17 +231,9 @@ def _read_logs(spec: AccelSpec, run_dir: Path, count: int) -> list[RunLog]:
         "route": records("route", ("bank", "row", "expert", "score")),
         "load": records("load", ("buffer", "line"), ("data", np.uint8, (spec.bus_bytes,))),
     }
-    cycle = events["low"].astype(np.int64) | (events["high"].astype(np.int64) << 32)
     out = []
     for i in range(count):
-        mine = events["run"] == i
-        by_kind = [
-            {
-                unit: cycle[mine & (events["kind"] == kind) & (events["unit"] == unit)]
-                for unit in UNITS
-            }
-            for kind in (0, 1)
-        ]
+        accepted, done = read_events(run_dir, i)
         row = runs[i]
         out.append(
             RunLog(
@@ -228,10 +241,11 @@ def _read_logs(spec: AccelSpec, run_dir: Path, count: int) -> list[RunLog]:
                 cycles=int(row[1] | row[2] << 32),
                 read_bytes=int(row[3] | row[4] << 32),
                 write_bytes=int(row[5] | row[6] << 32),
-                kv_lines=int(row[7]),
-                kv_beats=int(row[8]),
-                accepted=by_kind[0],
-                done=by_kind[1],
+                key_lines=int(row[7]),
+                value_lines=int(row[8]),
+                kv_beats=int(row[9]),
+                accepted=accepted,
+                done=done,
                 memory=np.fromfile(run_dir / f"dump{i}.bin", dtype=np.uint8),
                 **{name: log[log["run"] == i] for name, log in logs.items()},
             )

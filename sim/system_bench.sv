@@ -3,6 +3,8 @@
 // Macros: BUS_BYTES, TOKENS (tokens per beat), NARROW and WIDE (bits of the array's results),
 // VECTOR_NARROW and VECTOR_WIDE (bits of the vector unit's results), EXPERTS where it has some,
 // LINE_VALID, LINE_KV, BEAT_VALID and BEAT_SCALE (places of fields in the array's inputs).
+// The training machine has TRAINING instead, with LANES, ROWS, OPERANDS (bits of a slice of
+// operands) and LINE (bits of a line of packed weights).
 // Plusargs: +runs=FILE +logs=PREFIX +quiet=N (cycles without progress that count as a hang).
 // The runs file holds, for each run, a line
 //   image dump program_address latency rate_num rate_den stall seed limit
@@ -20,8 +22,14 @@ module system_bench;
   import "DPI-C" function void log_open(input string prefix);
   import "DPI-C" function void log_run(input int result, input longint cycles,
                                        input longint read_bytes, input longint write_bytes,
-                                       input int kv_lines, input int kv_beats);
+                                       input int key_lines, input int value_lines,
+                                       input int kv_beats);
   import "DPI-C" function void log_event(input int kind, input int unit, input longint cycle);
+`ifdef TRAINING
+  localparam int LOG = 32 * `LANES > `LINE ? 32 * `LANES : `LINE;
+  import "DPI-C" function void log_write(input int memory, input int slice, input int enable,
+                                         input bit [LOG-1:0] data, input int bytes);
+`else
   import "DPI-C" function void log_array(input int valid, input int dest, input int word,
                                          input int word1, input int slice, input bit [`NARROW-1:0] narrow,
                                          input bit [`WIDE-1:0] wide, input int narrow_bytes,
@@ -36,6 +44,7 @@ module system_bench;
                                          input int score);
   import "DPI-C" function void log_load(input int buffer, input int line,
                                         input bit [BITS-1:0] data, input int bus_bytes);
+`endif
 
   // ---- accelerator and memory -----------------------------------------------------------------
   logic [7:0] awaddr_l, araddr_l;
@@ -91,10 +100,12 @@ module system_bench;
     dut.issue_load.command__valid & dut.issue_load.command__ready
   };
   wire [UNITS-1:0] dones = dut.processor.done_in;
-  // Words of K and V that enter the array as stationary operand, and rows that meet them.
-  int kv_lines = 0, kv_beats = 0;
+  // Lines of K and V that enter the array as stationary operand, and rows that meet them.
+  int key_lines = 0, value_lines = 0, kv_beats = 0;
+`ifndef TRAINING
   wire kv_line = dut.array.line[`LINE_VALID] & dut.array.line[`LINE_KV];
   wire kv_beat = dut.array.beat[`BEAT_VALID] & (dut.array.beat[`BEAT_SCALE+:2] != 0);
+`endif
   longint cycle = 0;
   longint quiet = 0, quiet_limit = 100000;
   always @(posedge clk) begin
@@ -102,14 +113,41 @@ module system_bench;
       cycle <= 0;
       quiet <= 0;
     end else begin
-      kv_lines <= (cycle == 0 ? 0 : kv_lines) + 32'(kv_line);
+`ifndef TRAINING
+      key_lines <= (cycle == 0 ? 0 : key_lines) + 32'(kv_line & ~dut.array.line[`LINE_ROW]);
+      value_lines <= (cycle == 0 ? 0 : value_lines) + 32'(kv_line & dut.array.line[`LINE_ROW]);
       kv_beats <= (cycle == 0 ? 0 : kv_beats) + 32'(kv_beat);
+`endif
       cycle <= cycle + 1;
       quiet <= (accepts != 0 || dones != 0 || rvalid || dut.stream.take) ? 0 : quiet + 1;
       for (int unit = 0; unit < UNITS; unit++) begin
         if (accepts[unit]) log_event(0, unit, cycle);
         if (dones[unit]) log_event(1, unit, cycle);
       end
+`ifdef TRAINING
+      // numbers of the memories are those of models.training.memories.Store; a write is a packed
+      // struct: valid, slice (24 bits), an enable for each value, data
+      if (dut.array.write_valid)
+        log_write(4, 32'(dut.array.write_word), 0, LOG'(dut.array.write_data), 4 * `LANES);
+      if (dut.vector.x_write[0])
+        log_write(1, 32'(dut.vector.x_write[1+:24]), 32'(dut.vector.x_fill),
+                  LOG'(dut.vector.x_write[25+`LANES+:`OPERANDS]), `OPERANDS / 8);
+      if (dut.vector.v_write[0])
+        log_write(5, 32'(dut.vector.v_write[1+:24]), 0,
+                  LOG'(dut.vector.v_write[25+`LANES+:32*`LANES]), 4 * `LANES);
+      if (dut.vector.s_write[0])
+        log_write(7, 32'(dut.vector.s_write[1+:24]), 32'(dut.vector.s_write[25+:`LANES]),
+                  LOG'(dut.vector.s_write[25+`LANES+:32*`LANES]), 4 * `LANES);
+      if (dut.vector.k_write[0])
+        log_write(8, 32'(dut.vector.k_write[1+:24]), 0,
+                  LOG'(dut.vector.k_write[25+`LANES+:32*`LANES]), 4 * `LANES);
+      if (dut.vector.line[0])
+        log_write(2, 32'(dut.vector.line[1+:24]), 0, LOG'(dut.vector.line[25+`ROWS+:`LINE]),
+                  `LINE / 8);
+      if (dut.vector.places[0])
+        log_write(3, 32'(dut.vector.places[1+:24]), 0, LOG'(dut.vector.places[25+`ROWS+:4*`ROWS]),
+                  `ROWS / 2);
+`else
       if (dut.array.write_valid != 0) begin
         log_array(32'(dut.array.write_valid), 32'(dut.array.write_dest),
                   32'(dut.array.write_word), 32'(dut.array.write_word1),
@@ -136,6 +174,7 @@ module system_bench;
         log_load(32'(dut.load.write__buffer), 32'(dut.load.write__line), dut.load.write__data,
                  `BUS_BYTES);
       end
+`endif
     end
   end
 
@@ -237,8 +276,8 @@ module system_bench;
       if (hang) report_hang();
       read_register(8'h18, low);
       read_register(8'h1c, high);
-      log_run(32'(hang), {high, low}, read_bytes - first_read, write_bytes - first_write, kv_lines,
-              kv_beats);
+      log_run(32'(hang), {high, low}, read_bytes - first_read, write_bytes - first_write, key_lines,
+              value_lines, kv_beats);
       if (dump_file != "-") memory.dump(dump_file);
       if (hang) break;
       write_register(8'h00, 2);

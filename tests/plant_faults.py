@@ -1,4 +1,4 @@
-"""Plants one fault at a time in a copy of hw/ and asks for a test that fails: the tests' own test.
+"""Plants one fault at a time in a copy of the sources and asks for a test that fails.
 
 ``python tests/plant_faults.py`` tries all faults of ``tests/faults/*.yaml`` and writes
 ``docs/faults.md``; it exits with 1 if a fault survives or does not fit the sources any more.
@@ -25,7 +25,7 @@ from moesaic.sim.build import cache_directory
 ROOT = Path(__file__).parents[1]
 FAULTS = ROOT / "tests" / "faults"
 REPORT = ROOT / "docs" / "faults.md"
-LINKED = ("models", "sim", "dataflow", "hls_templates", "reports")
+FOLDERS = ("hw", "models", "sim", "dataflow", "hls_templates", "reports")
 LIMIT = 900  # seconds; every test bounds its own steps, so this is never reached
 # What a fault must not be: source that does not even elaborate.
 BROKEN = re.compile(
@@ -35,8 +35,9 @@ BROKEN = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """One change of one file in hw/, and the tests of which one must fail."""
+    """One change of one file in `folder`, and the tests of which one must fail."""
 
+    folder: str = "hw"
     file: str
     what: str
     old: str
@@ -74,20 +75,21 @@ def load_faults(only: str) -> list[Fault]:
 
 @contextmanager
 def tree(fault: Fault | None) -> Iterator[Path]:
-    """Make a tree whose package ``moesaic`` has a copy of hw/ with the fault."""
+    """Make a tree whose package ``moesaic`` has copies of hw/ and of the folder with the fault."""
     with tempfile.TemporaryDirectory(prefix="fault-") as scratch:
         folder = Path(scratch)
         ignore = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / "hw", folder / "hw", ignore=ignore)
         shutil.copytree(ROOT / "tests", folder / "tests", ignore=ignore)
         shutil.copy(ROOT / "pyproject.toml", folder)
         (folder / "moesaic").mkdir()
-        for name in LINKED:
-            (folder / name).symlink_to(ROOT / name)
-            (folder / "moesaic" / name).symlink_to(ROOT / name)
-        (folder / "moesaic" / "hw").symlink_to(folder / "hw")
+        for name in FOLDERS:
+            if name == "hw" or (fault is not None and name == fault.folder):
+                shutil.copytree(ROOT / name, folder / name, ignore=ignore)
+            else:
+                (folder / name).symlink_to(ROOT / name)
+            (folder / "moesaic" / name).symlink_to(folder / name)
         if fault is not None:
-            path = folder / "hw" / fault.file
+            path = folder / fault.folder / fault.file
             path.write_text(fault.apply(path.read_text()))
         yield folder
 
@@ -155,6 +157,8 @@ def say(text: str) -> None:
 def row(outcome: Outcome) -> str:
     """Return a fault's line of the table."""
     block = outcome.fault.file.removesuffix(".py")
+    if outcome.fault.folder != "hw":
+        block = f"{outcome.fault.folder}/{block}"
     test = f"`{outcome.test}`" if outcome.result == "caught" else f"**{outcome.result}**"
     return f"| {block} | {outcome.fault.what} | {test} | {outcome.seconds:.0f} |"
 
@@ -170,7 +174,7 @@ def report(before: str, faults: Sequence[Fault], outcomes: Sequence[Outcome]) ->
     head = [
         "# Planted faults",
         "",
-        "Each line is one change in one file of `hw/`, made in a copy of it.",
+        "Each line is one change in one file of `hw/`, or of the folder named, in a copy of it.",
         f"{caught} of {len(faults)} faults in {blocks} files made a test fail; the first that did.",
         "`make faults` plants them again and writes this file.",
         "",

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from moesaic.hw.column import Column, index_bits, operand_bits, operand_count, sum_bits
+from moesaic.hw.column import Column, operand_bits, sum_bits
+from moesaic.hw.element import index_bits, operand_count
 from moesaic.models.accel import NM, AccelSpec
 from moesaic.models.matmul import matmul, matmul_sparse
 from moesaic.models.pipeline import column_latency

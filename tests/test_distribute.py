@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from moesaic.hw.column import operand_bits, operand_count
+from moesaic.hw.column import operand_bits
 from moesaic.hw.distribute import Distribute
+from moesaic.hw.element import operand_count
 from moesaic.models.accel import NM, AccelSpec
 from moesaic.models.pipeline import RAM_READ, operand_latency
 from moesaic.sim.cycle_bench import run_cycles

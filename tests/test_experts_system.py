@@ -10,6 +10,7 @@ import pytest
 from moesaic.dataflow.check import check_program
 from moesaic.dataflow.cycles import predict
 from moesaic.dataflow.mapper import map_graph
+from moesaic.dataflow.options import MapOptions
 from moesaic.dataflow.queues import queue_lengths
 from moesaic.models.accel import AccelSpec
 from moesaic.models.errors import InputError
@@ -144,7 +145,7 @@ def test_images_of_a_batch_route_apart(tmp_path: Path) -> None:
     network, _ = CASES["top 3 of 4"]
     images = sample_images(network, 3)
     graph = quantise(network, images)
-    program = map_graph(graph, spec, batch=3)
+    program = map_graph(graph, spec, batch=3, options=MapOptions(batch="images"))
     inputs = [input_matrix(graph, network, image) for image in images]
     tensors = [execute(graph, x, lanes=spec.lanes) for x in inputs]
     queues = queue_lengths(program, tensors)

@@ -12,6 +12,7 @@ from moesaic.sim.pipeline_rtl import run_pipeline_rtl
 from tests import float_cases
 
 INNER = 24
+ROUNDS = 40
 
 
 def interleave(rng: np.random.Generator, sums: int, beats: int, gaps: float) -> list[int]:
@@ -37,6 +38,7 @@ def operands(rng: np.random.Generator, sums: int, fmt: FloatFormat) -> tuple[Pat
     b[::3, ::2] = b[::3, 1::2] ^ fmt.sign
     wild = float_cases.numbers(rng, 2 * (sums // 5) * INNER, fmt).reshape(2, -1, INNER)
     a[: sums // 5], b[: sums // 5] = wild.astype(np.uint16)
+    a[-1], b[-1] = fmt.sign, 1  # a sum of minus zeros
     return a, b
 
 
@@ -50,10 +52,10 @@ def pack(words: Patterns) -> list[int]:
 )
 def test_sums_equal_model(fmt: FloatFormat, rows: int, depth: int, gaps: float) -> None:
     rng = np.random.default_rng(rows)
-    rounds, beats = 40, INNER // rows
+    beats = INNER // rows
     inputs: dict[str, list[int]] = {name: [] for name in ("a", "b", "valid", "place", "first")}
     wanted: list[int] = []
-    for _ in range(rounds):
+    for _ in range(ROUNDS):
         a, b = operands(rng, depth, fmt)
         done = np.zeros(depth, dtype=np.int64)
         # A round begins when no sum of the one before it is on its way.

@@ -44,8 +44,9 @@ def test_orders_of_attention(columns: int, tmp_path: Path) -> None:
     values = -(-TOKENS // ROWS) * ROWS * -(-size // columns)
     beats = -(-TOKENS // columns) + -(-TOKENS // ROWS) * -(-size // columns)
     shared, plain = logs
-    assert shared.kv_lines == HEADS * (keys + values)
-    assert plain.kv_lines == TOKENS * shared.kv_lines
+    assert (shared.key_lines, shared.value_lines) == (HEADS * keys, HEADS * values)
+    assert plain.key_lines == TOKENS * shared.key_lines
+    assert plain.value_lines == TOKENS * shared.value_lines
     assert shared.kv_beats == plain.kv_beats == HEADS * TOKENS * beats
     assert plain.cycles > shared.cycles
 
@@ -53,6 +54,8 @@ def test_orders_of_attention(columns: int, tmp_path: Path) -> None:
 def test_unknown_orders_are_refused() -> None:
     with pytest.raises(InputError, match="attention must be one of shared, plain, not 'fast'"):
         MapOptions(attention="fast")
+    with pytest.raises(InputError, match="experts must be one of by-expert, by-token, not 'all'"):
+        MapOptions(experts="all")
 
 
 def test_macs_of_rows_add_up() -> None:

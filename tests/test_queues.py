@@ -66,7 +66,13 @@ def check(spec: AccelSpec, events: list[Event], *, seed: int = 0) -> list[list[l
     for i, name in enumerate(("bank", "row", "expert", "score")):
         inputs[f"route__{name}"] = [int(e[i]) if isinstance(e, tuple) else 1 for e in events]
     asked = {name: rng.integers(0, spec.experts, cycles).tolist() for name in LOOK_UPS}
-    inputs |= {f"{name}__expert": experts for name, experts in asked.items()}
+    most = 1 + depth * spec.tokens_per_beat
+    places = {
+        name: (rng.integers(0, most, cycles) * rng.integers(0, 2, cycles)).tolist()
+        for name in LOOK_UPS
+    }
+    for name in LOOK_UPS:
+        inputs |= {f"{name}__expert": asked[name], f"{name}__place": places[name]}
     trace = run_cycles(Queues(spec), inputs, cycles=cycles)
 
     def part(name: str, cycle: int, bank: int, width: int) -> int:
@@ -77,7 +83,11 @@ def check(spec: AccelSpec, events: list[Event], *, seed: int = 0) -> list[list[l
     for cycle, event in enumerate(events):
         for name, experts in asked.items():
             lengths = [part(f"{name}__lengths", cycle, bank, width) for bank in banks]
-            assert lengths == [len(queue) for queue in queues[experts[cycle]]], (name, cycle)
+            there = [len(queue) for queue in queues[experts[cycle]]]
+            if places[name][cycle]:
+                row, only = divmod(places[name][cycle] - 1, len(banks))
+                there = [(row + 1) * (bank == only and there[bank] > row) for bank in banks]
+            assert lengths == there, (name, cycle)
         expert, place = divmod(int(read[cycle]), depth)
         for bank in banks:
             if place < len(queues[expert][bank]) and cycle + RAM_READ < cycles:

@@ -63,6 +63,7 @@ class Case:
     missing: int = 0
     token: int = 0
     dest_token: int = 0
+    append: bool = False
     source: Buffer = Buffer.SCORE
 
 
@@ -97,6 +98,7 @@ def command(spec: AccelSpec, case: Case) -> dict[str, int]:
         "multiplier": 1 << 15,
         "shift": 20,
         "top": case.top,
+        "append": int(case.append),
     }
 
 
@@ -126,7 +128,7 @@ def check_route(spec: AccelSpec, fields: dict[str, int], x: Ints, log: VectorLog
     assert [event[0] for event in log.routes] == np.concatenate(
         [read[ends] + gate_score_at(spec) for read in reads]
     ).tolist()
-    assert log.route_starts == [2]
+    assert log.route_starts == ([] if fields["append"] else [2])
     assert log.writes == []
     assert log.statistics == []
 
@@ -196,7 +198,7 @@ def test_between_other_commands(spec: AccelSpec) -> None:
         Case(top=top, tokens=5, token=1, dest_token=3),
         Case(tokens=1),
         Case(top=1, tokens=2, token=4, source=Buffer.RESIDUAL),
-        Case(top=top, tokens=7, missing=1, dest_token=6),
+        Case(top=top, tokens=7, missing=1, dest_token=6, append=True),
         Case(tokens=6, missing=1, token=2),
     ]
     pads = memory(spec, 900, 1, 2)

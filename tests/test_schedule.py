@@ -12,6 +12,7 @@ import pytest
 
 from moesaic.dataflow.check import check_program
 from moesaic.dataflow.mapper import map_graph
+from moesaic.dataflow.options import MapOptions
 from moesaic.dataflow.program import Program
 from moesaic.dataflow.schedule import BLOCK, Ring
 from moesaic.models.accel_io import load_accel
@@ -35,10 +36,10 @@ SPECS = {
 
 
 @cache
-def program(form: str, name: str, batch: int) -> Program:
+def program(form: str, name: str, batch: int, order: str = "layers") -> Program:
     network = sample_network(form)
     graph = quantise(network, sample_images(network, 3))
-    return map_graph(graph, SPECS[name], batch=batch)
+    return map_graph(graph, SPECS[name], batch=batch, options=MapOptions(batch=order))
 
 
 @pytest.mark.parametrize("size", [5, 16, 64], ids=lambda size: f"ring{size}")
@@ -71,11 +72,27 @@ def test_ring_refuses_what_never_fits() -> None:
     assert Ring(4).take(5, 0, 0) is None
 
 
+def test_ring_keeps_data_for_later_steps() -> None:
+    """What is there is found until its place is taken, and stays for the step that found it."""
+    ring = Ring(8)
+    first, second = np.zeros(1, dtype=np.uint8), np.zeros(1, dtype=np.uint8)
+    assert ring.take(4, 0, 0, first) == 0
+    assert ring.find(second, 3) is None  # equal, but not the same
+    assert ring.find(first, 3) == 0
+    assert ring.take(4, 1, 1, second) == 4
+    assert ring.take(4, 4, 3) is None
+    assert ring.take(4, 4, 4) == 0
+    assert ring.find(first, 5) is None
+    assert ring.find(second, 5) == 4
+    assert ring.find(None, 5) is None
+
+
+@pytest.mark.parametrize("order", ["layers", "images"])
 @pytest.mark.parametrize("batch", [1, 3], ids=lambda batch: f"batch{batch}")
 @pytest.mark.parametrize("name", SPECS)
 @pytest.mark.parametrize("form", FORMS)
-def test_programs_have_no_races(form: str, name: str, batch: int) -> None:
-    assert check_program(program(form, name, batch)) == []
+def test_programs_have_no_races(form: str, name: str, batch: int, order: str) -> None:
+    assert check_program(program(form, name, batch, order)) == []
 
 
 @pytest.mark.parametrize("name", ["vit-mnist", "vit-mnist-2of4"])
@@ -128,7 +145,7 @@ Change = Callable[[list[Command]], object]
 
 def broken(change: Change, name: str = "tiny") -> list[str]:
     """Return what the checker says about a program of three images after a change."""
-    mapped = copy.copy(program("prenorm", name, 3))
+    mapped = copy.copy(program("prenorm", name, 3, "images"))
     mapped.commands = [dict(command) for command in mapped.commands]
     change(mapped.commands)
     mapped.notes = mapped.notes[: len(mapped.commands)]
@@ -229,7 +246,7 @@ def test_broken_programs_are_found(name: str) -> None:
 def test_waits_that_are_taken_away_are_found() -> None:
     """One wait at a time. What is not found follows from other waits of the program."""
     name = "small-rings"
-    commands = program("prenorm", name, 3).commands
+    commands = program("prenorm", name, 3, "images").commands
     waits = [
         (place, wait) for place, command in enumerate(commands) for wait in WAITS if command[wait]
     ]

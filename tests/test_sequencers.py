@@ -8,7 +8,7 @@ from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from moesaic.dataflow.cycles import _Model
+from moesaic.dataflow.cycles import IntegerUnits
 from moesaic.hw.command_layout import command_layout
 from moesaic.hw.stationary import LINE, Stationary
 from moesaic.hw.stream import BEAT, Stream
@@ -121,12 +121,12 @@ def test_hand_over(bench: VerilatorBench, gap: int, tmp_path: Path) -> None:
             assert beat == beats.steps[cycle] | {"valid": 1}, f"cycle {cycle}"
 
     # The cycle model has each product in closed form.
-    closed = _Model(SPEC)
+    closed = IntegerUnits(SPEC, iter(()))
     for i, (load, product) in enumerate(zip(loads, streams, strict=True)):
-        accept = max(starts["load"][i], closed.loader_end)
-        stream_accept = max(starts["stream"][i], closed.stream_end)
+        accept = closed.stationary(starts["load"][i], skipped=False)
+        stream_accept, done, stream_done = closed.product(
+            load, accept, product, starts["stream"][i], skipped=False
+        )
         assert (accept, stream_accept) == (loader.taken[i], beats.taken[i])
-        beats_of = product["beats"]
-        done, stream_done = closed.product(load, accept, product, stream_accept, beats_of)
         assert done == loader.ends[i]
         assert stream_done == beats.ends[i] + result_latency(SPEC)

@@ -64,6 +64,7 @@ def random_command(spec: AccelSpec, kind: str, rng: np.random.Generator) -> Comm
         "position": int(rng.integers(0, 4 * spec.kv_word // step)) * step,
         "pitch": int(rng.integers(1, 20)),
         "k_valid": int(rng.integers(1, 3 * spec.rows)),
+        "array": int(rng.integers(3)),
     }
 
 

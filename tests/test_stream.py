@@ -63,6 +63,11 @@ def random_command(spec: AccelSpec, most_beats: int, rng: np.random.Generator) -
             "gather": int(rng.integers(2)),
             "lengths": int(lengths[0] + (lengths[1] << LENGTH_PITCH)),
         }
+        if expert and rng.integers(2):  # one token, if there is one
+            row = int(rng.integers(spec.psum_depth))
+            bank = int(rng.integers(spec.tokens_per_beat))
+            routed["place"] = 1 + row * spec.tokens_per_beat + bank
+            routed["lengths"] = (row + 1 << LENGTH_PITCH * bank) * int(rng.integers(2))
     return routed | {
         "unit": Unit.STREAM,
         "source": int(rng.choice(SOURCES)),
@@ -82,6 +87,7 @@ def random_command(spec: AccelSpec, most_beats: int, rng: np.random.Generator) -
         "rowstat_base": int(rng.integers(0, 100)),
         "post_multiplier": int(rng.integers(1 << 16)),
         "post_shift": int(rng.integers(64)),
+        "array": int(rng.integers(3)),
     }
 
 

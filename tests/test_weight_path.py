@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from moesaic.hw.column import index_bits
+from moesaic.hw.element import index_bits
 from moesaic.hw.stationary import LINE
 from moesaic.hw.weight_path import PARAM_BITS, WeightPath
 from moesaic.models.accel import NM, AccelSpec

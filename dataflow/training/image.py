@@ -1,5 +1,7 @@
 """Tensors of a step as bytes in memory, word by word as their memory on chip holds them."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,7 +15,7 @@ from moesaic.models.training.step import Kind, Tensor
 def tensor_bytes(tensor: Tensor, value: Value, spec: AccelSpec) -> tuple[Bytes, Bytes]:
     """Return a tensor's bytes, and those of its places where it is compact weights."""
     if isinstance(value, Weights):
-        return _weights_bytes(tensor, value, spec)
+        return _weights_bytes(value, spec)
     width = spec.act_word if tensor.kind == Kind.OPERAND else spec.lanes
     rows, channels = value.shape
     padded = np.zeros((rows, -(-channels // width) * width), dtype=value.dtype)
@@ -21,7 +23,7 @@ def tensor_bytes(tensor: Tensor, value: Value, spec: AccelSpec) -> tuple[Bytes, 
     return padded.reshape(-1).view(np.uint8), np.zeros(0, dtype=np.uint8)
 
 
-def _weights_bytes(tensor: Tensor, value: Weights, spec: AccelSpec) -> tuple[Bytes, Bytes]:
+def _weights_bytes(value: Weights, spec: AccelSpec) -> tuple[Bytes, Bytes]:
     values = _lines(value.values, spec)
     data = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
     if value.places is None:
@@ -29,7 +31,7 @@ def _weights_bytes(tensor: Tensor, value: Weights, spec: AccelSpec) -> tuple[Byt
     return data, pack_indices(_lines(value.places, spec))
 
 
-def _lines(matrix: NDArray[np.generic], spec: AccelSpec) -> NDArray[np.generic]:
+def _lines(matrix: NDArray[Any], spec: AccelSpec) -> NDArray[Any]:
     """Cut (inputs, outputs) into (n tiles, k tiles, columns, rows), filled up with zeros."""
     rows, columns = spec.rows, spec.columns
     k_tiles, n_tiles = -(-matrix.shape[0] // rows), -(-matrix.shape[1] // columns)
@@ -52,7 +54,7 @@ def _read_weights(tensor: Tensor, data: Bytes, places: Bytes, spec: AccelSpec) -
     inputs = tensor.channels if nm is None else -(-tensor.channels // nm.m) * nm.n
     k_tiles = -(-inputs // spec.rows)
 
-    def matrix(lines: NDArray[np.generic]) -> NDArray[np.generic]:
+    def matrix(lines: NDArray[Any]) -> NDArray[Any]:
         whole = lines.reshape(-1, k_tiles, spec.columns, spec.rows).transpose(1, 3, 0, 2)
         return whole.reshape(k_tiles * spec.rows, -1)[:inputs, : tensor.rows]
 
@@ -68,6 +70,9 @@ def bytes_of(tensor: Tensor, places: Places) -> tuple[int, int]:
     spec, store = places.spec, places.stores[tensor.name]
     _, words = places.size(tensor, store)
     if tensor.kind == Kind.WEIGHTS:
-        return words * spec.rows * spec.data_bytes, 0 if tensor.nm is None else words * spec.rows // 2
+        return (
+            words * spec.rows * spec.data_bytes,
+            0 if tensor.nm is None else words * spec.rows // 2,
+        )
     width = spec.act_word * spec.data_bytes if tensor.kind == Kind.OPERAND else 4 * spec.lanes
     return words * width, 0

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from moesaic.dataflow.scoreboard import Span
 from moesaic.dataflow.steps import Work
 from moesaic.dataflow.training.places import Place, Places, ceil_div
@@ -10,8 +12,9 @@ from moesaic.models.commands import Unit
 from moesaic.models.errors import InputError
 from moesaic.models.float_arithmetic import to_words
 from moesaic.models.training.memories import Store, slices
+from moesaic.models.training.passes import Combine
 from moesaic.models.training.step import (
-    Function,
+    ONE,
     Kind,
     Layout,
     Operand,
@@ -33,7 +36,19 @@ MEMORIES = {
     Store.K: Memory.K,
 }
 TARGETS = {Store.X: Target.X, Store.V: Target.V, Store.S: Target.S}
+WATCH: Span = ("WATCH", 0, 1)  # what the vector unit remembers of watched values
 X_WRITE, W_WRITE = "X write", "W write"  # ports that LOAD and VECTOR share
+X_READ = "X read"  # the port that STORE and VECTOR share
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One part of a product: its two commands, the MACs executed, and its first row."""
+
+    stationary: Work
+    stream: Work
+    macs: int
+    row: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,10 +129,15 @@ class Lowering:
             }
             writes.append(self._span(op.out))
             ports = (X_WRITE,) if place.store == Store.X else ()
+        if any(self.places.now[ref.tensor.name].store == Store.X for ref in _sources(op)):
+            ports += (X_READ,)
         for name, ref in (("row_sum", op.row_sum), ("row_max", op.row_max)):
             if ref is not None:
                 fields |= {name: 1, "row_base": self.rows(ref).base}
                 writes.append(self._span(ref))
+        if op.watch or op.combine == Combine.WATCHED:
+            writes.append(WATCH)
+            reads += [WATCH] if op.combine == Combine.WATCHED else []
         if op.column_sum is not None:
             fields |= {"column_sum": 1, "column_base": self.rows(op.column_sum).base}
             writes.append(self._span(op.column_sum))
@@ -125,13 +145,13 @@ class Lowering:
             unit=Unit.VECTOR, fields=fields, reads=tuple(reads), writes=tuple(writes), ports=ports
         )
 
-    def _operand(self, name: str, operand: Operand, op: Pass) -> dict[str, int]:
+    def _operand(self, name: str, operand: Operand, op: Pass | None) -> dict[str, int]:
         if operand.ref is None:
             return {
                 f"{name}_kind": OperandKind.NUMBER,
-                f"{name}_value": int(to_words([operand.number])[0]),
+                f"{name}_value": int(to_words(np.array([operand.number], dtype=np.float32))[0]),
             }
-        if name == "p" and operand.ref == op.a:
+        if name == "p" and op is not None and operand.ref == op.a:
             return {f"{name}_kind": OperandKind.SELF}
         column = operand.spread == Spread.COLUMN
         place = self.places.now[operand.ref.tensor.name]
@@ -164,6 +184,8 @@ class Lowering:
         spec, a = self.spec, self.rows(op.a)
         fields = {
             "pack": 1,
+            **self._operand("p", ONE, None),
+            **self._operand("q", Operand(number=-0.0), None),
             "rows": a.rows,
             "valid": a.valid,
             "a_memory": self._memory(op.a),
@@ -178,12 +200,12 @@ class Lowering:
         fields["beats"] = ceil_div(a.beats, line) * line
         if op.out is not None:
             place = self.places.now[op.out.name]
-            fields |= {"out_base": place.base, "index_base": place.place_base}
+            fields |= {"lines": 1, "row_base": place.base, "index_base": place.place_base}
             writes += place.spans
             ports = (W_WRITE,)
         if op.dense_out is not None:
             out = self.rows(op.dense_out)
-            fields |= {"target": Target.V, "row_base": out.base, "out_pitch": out.pitch}
+            fields |= {"target": Target.V, "out_base": out.base, "out_pitch": out.pitch}
             writes.append(self._span(op.dense_out))
         return Work(
             unit=Unit.VECTOR,
@@ -194,13 +216,14 @@ class Lowering:
         )
 
     # ---- products -----------------------------------------------------------------------------
-    def product_works(self, op: Product) -> list[tuple[Work, Work, int]]:
-        """Return STATIONARY, STREAM and executed MACs of each part of a product.
+    def product_works(self, op: Product) -> list[Part]:
+        """Return the parts of a product, in order.
 
         Rows are cut to what the partial sums hold. Where terms share a sum, tiles of outputs come
         one by one, each with all terms.
         """
-        spec, parts = self.spec, []
+        spec = self.spec
+        parts: list[Part] = []
         n_tiles = ceil_div(op.out.channels, spec.columns)
         for row in range(0, op.out.rows, spec.psum_depth):
             rows = min(spec.psum_depth, op.out.rows - row)
@@ -223,7 +246,7 @@ class Lowering:
         tiles: int,
         first: bool,
         last: bool,
-    ) -> tuple[Work, Work, int]:
+    ) -> Part:
         spec = self.spec
         left, right, out = (
             self.places.now[ref.tensor.name] for ref in (term.left, term.right, op.out)
@@ -235,7 +258,7 @@ class Lowering:
         held: dict[str, int] = {"n_tiles": tiles, "k_tiles": k_tiles, "mode": spec.mode_number(nm)}
         if term.layout == Layout.WEIGHTS:
             line = tile * k_tiles * spec.columns
-            held |= {"base": right.base + line, "index_base": right.place_base + line // 2}
+            held |= {"line_base": right.base + line, "index_base": right.place_base + line // 2}
             reads = right.spans
         else:
             held |= self._held(term, right, tile)
@@ -261,9 +284,8 @@ class Lowering:
                 "base": left.base + (term.left.row + row * term.left.step) * left.pitch,
                 "position": term.left.channel,
                 "pitch": left.pitch * term.left.step,
-                "dest_base": out.base + part.row * out.pitch,
+                "dest_base": out.base + part.row * out.pitch + op.out.channel // spec.lanes + tile,
                 "dest_pitch": out.pitch * op.out.step,
-                "dest_position": op.out.channel // spec.lanes + tile,
                 "first": int(first),
                 "last": int(last),
             },
@@ -272,7 +294,8 @@ class Lowering:
         )
         columns = min(op.out.channels - tile * spec.columns, tiles * spec.columns)
         macs = rows * term.left.channels * columns
-        return stationary, stream, macs if nm is None else macs * nm.n // nm.m
+        macs = macs if nm is None else macs * nm.n // nm.m
+        return Part(stationary=stationary, stream=stream, macs=macs, row=row)
 
     def _held(self, term: Term, place: Place, tile: int) -> dict[str, int]:
         """Return where the stationary operand lies in X."""
@@ -281,15 +304,15 @@ class Lowering:
         self._check_part(right, spec.columns if rows_held else spec.rows)
         row = right.row + (0 if rows_held else tile * spec.columns * right.step)
         fields = {
-            "source": 1,
+            "source_x": 1,
             "row_mode": int(rows_held),
             "base": place.base + row * place.pitch,
             "position": right.channel + (tile * spec.columns if rows_held else 0),
             "pitch": place.pitch * right.step,
         }
         if rows_held:
-            return fields | {"k_valid": right.rows}
-        return fields | {"n_valid": right.rows - tile * spec.columns}
+            return fields | {"valid": right.rows}
+        return fields | {"valid": right.rows - tile * spec.columns}
 
     def _check_part(self, ref: Ref, size: int) -> None:
         """Refuse parts of tensors that begin or end within a tile of operands."""
@@ -303,6 +326,3 @@ class Lowering:
 
 def _sources(op: Pass) -> list[Ref]:
     return [op.a, *(o.ref for o in (op.p, op.q) if o.ref is not None)]
-
-
-_ = Function

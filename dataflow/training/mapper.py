@@ -10,7 +10,7 @@ from moesaic.dataflow.packing import Bytes
 from moesaic.dataflow.scoreboard import Scoreboard
 from moesaic.dataflow.steps import Work
 from moesaic.dataflow.training.image import bytes_of, tensor_bytes
-from moesaic.dataflow.training.lower import W_WRITE, X_WRITE, Lowering
+from moesaic.dataflow.training.lower import W_WRITE, X_READ, X_WRITE, Lowering
 from moesaic.dataflow.training.places import Places, ceil_div, tensors_of, writers
 from moesaic.models.accel import AccelSpec
 from moesaic.models.commands import COMMAND_BYTES, Command, Unit
@@ -26,18 +26,24 @@ MAX_BEATS = (1 << 16) - 1  # of a copy's piece
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainNote:
-    """What a command is for: operation, stage, MACs executed."""
+    """What a command is for: operation with its number in the step, stage, MACs executed.
+
+    `row` is the first row of a product's part; copies and what the machine needs have number -1.
+    """
 
     op: str
+    number: int = -1
     stage: str = ""
     macs: int = 0
+    row: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
 class TrainProgram:
     """Commands with their notes, and where the host finds tensors in memory.
 
-    `addresses` are those of tensors of roles INPUT, STATE and NEXT, and of their places.
+    `addresses` and `sizes` (bytes) are those of tensors of roles INPUT, STATE and NEXT, and of
+    their places.
     """
 
     spec: AccelSpec
@@ -45,6 +51,7 @@ class TrainProgram:
     commands: list[Command]
     notes: list[TrainNote]
     addresses: dict[str, tuple[int, int]]
+    sizes: dict[str, tuple[int, int]]
     program_address: int
     memory_bytes: int
     peak_words: dict[str, int] = field(default_factory=dict)
@@ -68,7 +75,9 @@ class TrainMapper:
         self.board.counts[Unit.LOAD] = 1  # the command processor fetches the first block itself
         self.commands: list[Command] = []
         self.notes: list[TrainNote] = []
+        self.number = 0  # of the operation at work
         self.addresses: dict[str, tuple[int, int]] = {}
+        self.sizes: dict[str, tuple[int, int]] = {}
 
     def run(self) -> TrainProgram:
         """Return the program."""
@@ -76,6 +85,7 @@ class TrainMapper:
         uses = _uses(self.step)
         loads = self._loads(uses)
         for number, op in enumerate(self.step.ops):
+            self.number = number
             for tensor in loads.get(number, ()):
                 self.places.put(tensor)
                 self._copy(Unit.LOAD, tensor, op)
@@ -96,7 +106,7 @@ class TrainMapper:
         for tensor in self.step.tensors.values():
             if tensor.role == Role.INNER:
                 continue
-            data, places = bytes_of(tensor, self.places)
+            data, places = self.sizes[tensor.name] = bytes_of(tensor, self.places)
             start = at
             at = _aligned(at + data)
             self.addresses[tensor.name] = (start, at)
@@ -118,14 +128,24 @@ class TrainMapper:
             case Pack():
                 self._work(self.lowering.pack_work(op), op)
             case Product():
-                for stationary, stream, macs in self.lowering.product_works(op):
-                    self._work(stationary, op)
-                    self._work(stream, op, macs)
+                for part in self.lowering.product_works(op):
+                    self._work(part.stationary, op)
+                    self._work(part.stream, op, macs=part.macs, row=part.row)
 
-    def _work(self, work: Work, op: Op, macs: int = 0) -> None:
+    def _work(self, work: Work, op: Op, *, macs: int = 0, row: int = 0) -> None:
         self._begin_block()
         waits = self.board.add(work.unit, reads=work.reads, writes=work.writes, ports=work.ports)
-        self._emit({"unit": work.unit, **work.fields, **waits}, op, macs)
+        copy = work.unit in (Unit.LOAD, Unit.STORE)
+        self.commands.append({"unit": work.unit, **work.fields, **waits})
+        self.notes.append(
+            TrainNote(
+                op=op.name,
+                number=-1 if copy else self.number,
+                stage=op.stage,
+                macs=macs,
+                row=row,
+            )
+        )
 
     def _copy(self, unit: Unit, tensor: Tensor, op: Op) -> None:
         """Copy a tensor, and its places, between memory and chip."""
@@ -136,8 +156,12 @@ class TrainMapper:
         for store, base, words, where in pieces:
             log2 = shape(self.spec, store).beats_log2
             span = ((store.name, base, base + words),)
-            port = {Store.X: (X_WRITE,), Store.W: (W_WRITE,), Store.PLACES: (W_WRITE,)}
             load = unit == Unit.LOAD
+            port = {
+                Store.X: (X_WRITE,) if load else (X_READ,),
+                Store.W: (W_WRITE,) if load else (),
+                Store.PLACES: (W_WRITE,) if load else (),
+            }
             beats = words << log2
             rows = ceil_div(beats, MAX_BEATS)
             while beats % rows:
@@ -155,7 +179,7 @@ class TrainMapper:
                 },
                 reads=() if load else span,
                 writes=span if load else (),
-                ports=port.get(store, ()) if load else (),
+                ports=port.get(store, ()),
             )
             self._work(work, op)
 
@@ -178,10 +202,6 @@ class TrainMapper:
         self.commands.append(fields | self.board.add(Unit.LOAD))
         self.notes.append(TrainNote(op=BLOCK))
 
-    def _emit(self, command: Command, op: Op, macs: int = 0) -> None:
-        self.commands.append(command)
-        self.notes.append(TrainNote(op=op.name, stage=op.stage, macs=macs))
-
     def _finish(self, data_end: int) -> TrainProgram:
         self._begin_block()
         waits = self.board.fields(dict(self.board.counts))
@@ -198,6 +218,7 @@ class TrainMapper:
             commands=self.commands,
             notes=self.notes,
             addresses=self.addresses,
+            sizes=self.sizes,
             program_address=data_end,
             memory_bytes=data_end + blocks * spec.block_commands * COMMAND_BYTES,
             peak_words={s.name: arena.peak for s, arena in self.places.arenas.items()},

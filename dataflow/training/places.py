@@ -1,4 +1,4 @@
-"""Where the tensors of a step lie: the memory of each by who writes it, and room while it is used."""
+"""Where a step's tensors lie: each in the memory of who writes it, with room while it is used."""
 
 from dataclasses import dataclass, field
 

@@ -38,7 +38,7 @@ class PassLane(wiring.Component):
     a, p, q : ``In(32)``
     combine : ``In(3)``, a ``models.training.passes.Combine``.
     seen : ``In(1)``, what WATCHED asks for.
-    then : ``In(3)``, a ``models.training.step.Function``. All inputs are due together.
+    operation : ``In(3)``, a ``models.training.step.Function``. All inputs are due together.
     z : ``Out(32)``
     rounded : ``Out(fmt.bits)``, in the same cycle as `z`.
     """
@@ -52,7 +52,7 @@ class PassLane(wiring.Component):
                 **{name: In(word) for name in "apq"},
                 "combine": In(3),
                 "seen": In(1),
-                "then": In(3),
+                "operation": In(3),
                 "z": Out(word),
                 "rounded": Out(fmt.bits),
             }
@@ -60,7 +60,7 @@ class PassLane(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        chosen = self._function(m, self._combine(m), delay(m, self.then, COMBINE, "then"))
+        chosen = self._function(m, self._combine(m), delay(m, self.operation, COMBINE, "function"))
         m.submodules.convert = convert = FloatConvert(self.fmt)
         m.d.comb += [
             convert.x.eq(chosen),

@@ -4,11 +4,12 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from moesaic.hw.command_layout import layout_of
+from moesaic.hw.command_layout import command_layout
 from moesaic.hw.training.slice_walk import SliceWalk
 from moesaic.models.accel import AccelSpec
-from moesaic.models.pipeline import log2
-from moesaic.models.training.vector_fields import ADDRESS_BITS, PITCH_BITS, VECTOR_FIELDS
+from moesaic.models.commands import Unit
+from moesaic.models.training.commands import TRAINING_FIELDS
+from moesaic.models.training.vector_fields import ADDRESS_BITS
 from moesaic.models.training.vector_timing import SPACING, hold
 
 STEP = data.StructLayout(
@@ -35,8 +36,8 @@ STEP = data.StructLayout(
 class VectorSequence(wiring.Component):
     """Issue the slices of a command: row by row; in blocks of `lanes` rows where it transposes.
 
-    One slice a cycle. Where columns are summed, rows begin at least SPACING cycles apart. After a
-    transposing command the unit rests ``hold(spec)`` cycles, so that results stay in order.
+    One slice a cycle. Where columns are summed, rows begin at least SPACING cycles apart. Behind a
+    transposing pass or a packing the unit rests ``hold(spec)`` cycles: their results are late.
 
     Parameters
     ----------
@@ -47,17 +48,19 @@ class VectorSequence(wiring.Component):
     command : ``In(stream)`` of VECTOR commands.
     now : ``Out``, the command at work.
     step : ``Out(STEP)``
+    take : ``Out(1)``, a command is taken.
     busy : ``Out(1)``
     """
 
     def __init__(self, spec: AccelSpec) -> None:
         self.spec = spec
-        layout = layout_of(VECTOR_FIELDS)
+        layout = command_layout(Unit.VECTOR, TRAINING_FIELDS)
         super().__init__(
             {
                 "command": In(stream.Signature(layout)),
                 "now": Out(layout),
                 "step": Out(STEP),
+                "take": Out(1),
                 "busy": Out(1),
             }
         )
@@ -67,12 +70,16 @@ class VectorSequence(wiring.Component):
         spec, c, step = self.spec, self.now, self.step
         lanes = spec.lanes
 
-        active, issue, end, resting = (Signal(name=n) for n in ("active", "issue", "end", "resting"))
+        active, issue, end, resting, late = (
+            Signal(name=n) for n in ("active", "issue", "end", "resting", "late")
+        )
         row, beat, left = Signal(16), Signal(16), Signal(16)
         block_row = Signal(range(max(2, lanes)))
         gap, rest = Signal(range(SPACING + 1)), Signal(range(hold(spec) + 1))
         last_beat, last_row, row_ends = Signal(), Signal(), Signal()
+        fewer = Signal(16)  # values of the row behind this slice: packings go beyond its end
         m.d.comb += [
+            fewer.eq(Mux(left > lanes, left - lanes, 0)),
             last_beat.eq(beat == c.beats - 1),
             row_ends.eq(Mux(c.transpose, block_row == lanes - 1, 1)),
             last_row.eq(row == c.rows - 1),
@@ -83,12 +90,9 @@ class VectorSequence(wiring.Component):
         last_block = Signal()
         m.d.comb += [
             last_block.eq((row | (lanes - 1)) >= c.rows - 1),
-            end.eq(
-                issue
-                & last_beat
-                & Mux(c.transpose, row_ends & last_block, last_row)
-            ),
-            self.command.ready.eq(~active & ~resting | end & ~c.transpose),
+            end.eq(issue & last_beat & Mux(c.transpose, row_ends & last_block, last_row)),
+            late.eq(c.transpose | c.pack),
+            self.command.ready.eq(~active & ~resting | end & ~late),
             self.busy.eq(active | resting),
         ]
 
@@ -100,7 +104,7 @@ class VectorSequence(wiring.Component):
             with m.If(~c.transpose):
                 m.d.sync += [
                     beat.eq(Mux(last_beat, 0, beat + 1)),
-                    left.eq(Mux(last_beat, c.valid, left - lanes)),
+                    left.eq(Mux(last_beat, c.valid, fewer)),
                     row.eq(row + last_beat),
                 ]
                 short = Signal(range(SPACING + 1))
@@ -113,16 +117,17 @@ class VectorSequence(wiring.Component):
                     m.d.sync += [
                         block_row.eq(0),
                         beat.eq(Mux(last_beat, 0, beat + 1)),
-                        left.eq(Mux(last_beat, c.valid, left - lanes)),
+                        left.eq(Mux(last_beat, c.valid, fewer)),
                     ]
                     with m.If(~last_beat):
                         m.d.sync += row.eq(row - (lanes - 1))
         with m.If(end):
             m.d.sync += active.eq(0)
-            with m.If(c.transpose):
+            with m.If(late):
                 m.d.sync += rest.eq(hold(spec))
         new = self.command.payload
-        take = self.command.valid & self.command.ready
+        take = self.take
+        m.d.comb += take.eq(self.command.valid & self.command.ready)
         with m.If(take):
             m.d.sync += [
                 active.eq(1),
@@ -175,6 +180,3 @@ class VectorSequence(wiring.Component):
             step.end.eq(end),
         ]
         return m
-
-
-_ = PITCH_BITS

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
@@ -43,7 +43,7 @@ class TrainResult:
     seconds: float
 
 
-def top1(model: Vit, images: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+def top1(model: nn.Module, images: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
     """Return the share of images whose largest logit is the label's, in 0..1."""
     return float((predict(model, images).argmax(axis=1) == labels).mean())
 

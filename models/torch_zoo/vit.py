@@ -126,7 +126,7 @@ def weights_of(model: nn.Module) -> dict[str, NDArray[np.float32]]:
 
 
 @torch.no_grad()
-def predict(model: Vit, images: NDArray[np.float32], batch: int = 250) -> NDArray[np.float32]:
+def predict(model: nn.Module, images: NDArray[np.float32], batch: int = 250) -> NDArray[np.float32]:
     """Return logits (N, classes) for images (N, channels, image, image)."""
     parts = torch.from_numpy(np.array(images)).split(batch)
     return torch.cat([model(part) for part in parts]).numpy()

@@ -6,7 +6,7 @@ result is a slice of channels.
 
 from dataclasses import dataclass
 
-from moesaic.models.training.builder import Builder, column, full, number, whole
+from moesaic.models.training.builder import Builder, column, full, number
 from moesaic.models.training.passes import Combine
 from moesaic.models.training.step import Function, Layout, Ref, Tensor, Term
 
@@ -51,8 +51,13 @@ def softmax_forward(b: Builder, name: str, scores: Tensor, scale: float) -> Tens
     b.work(largest.name, scores, row_max=largest)
     b.work(f"{name}.shift", largest, p=number(-scale), out=largest)
     b.work(
-        f"{name}.exp", scores, p=number(scale), q=column(largest), function=Function.EXP,
-        out=shares, row_sum=sums,
+        f"{name}.exp",
+        scores,
+        p=number(scale),
+        q=column(largest),
+        function=Function.EXP,
+        out=shares,
+        row_sum=sums,
     )
     b.work(f"{name}.reciprocal", sums, function=Function.RECIPROCAL, out=sums)
     b.work(name, shares, p=column(sums), out=out)
@@ -113,23 +118,21 @@ def attention_backward(
     ds = b.operands(f"{name}.ds", p.rows, p.channels)
     b.work(ds.name, slope, p=number(scale), out=ds)
     out = {letter: b.floats(f"{name}.d{letter}", q.rows, q.channels) for letter in "qkv"}
-    ds_turned = b.operands(f"{name}.ds.turned", heads.tokens, p.rows)
-    p_turned = b.operands(f"{name}.softmax.turned", heads.tokens, p.rows)
-    for source, turned in ((ds, ds_turned), (p, p_turned)):
-        b.work(turned.name, source, out=turned, transpose=True)
+    # a head's block is turned by itself: what lies beyond its queries stays zero
+    ds_turned = b.operands(f"{name}.ds.turned", p.rows, p.channels)
+    p_turned = b.operands(f"{name}.softmax.turned", p.rows, p.channels)
     for image, head in heads.all:
-        start = (image * heads.heads + head) * heads.tokens
+        for source, turned in ((ds, ds_turned), (p, p_turned)):
+            block = heads.block(source, image, head)
+            to = heads.block(turned, image, head)
+            b.work(f"{turned.name}.{image}.{head}", block, out=to, transpose=True)
+    for image, head in heads.all:
         for letter, left, right in (
-            ("v", _columns(p_turned, start), heads.part(g, image, head)),
+            ("v", heads.block(p_turned, image, head), heads.part(g, image, head)),
             ("q", heads.block(ds, image, head), heads.part(k, image, head)),
-            ("k", _columns(ds_turned, start), heads.part(q, image, head)),
+            ("k", heads.block(ds_turned, image, head), heads.part(q, image, head)),
         ):
             term = Term(left=left, right=right, layout=Layout.ROWS)
             target = heads.part(out[letter], image, head)
             b.product(f"{name}.d{letter}.{image}.{head}", target, term)
     return out
-
-
-def _columns(turned: Tensor, start: int) -> Ref:
-    return Ref(tensor=turned, channel=start, channels=turned.rows)
-

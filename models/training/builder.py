@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from moesaic.models.training.method import Method, Optimiser
+from moesaic.models.training.passes import Combine
 from moesaic.models.training.step import (
     ONE,
     ZERO,
@@ -19,7 +20,6 @@ from moesaic.models.training.step import (
     Tensor,
     Term,
 )
-from moesaic.models.training.passes import Combine
 
 
 def number(value: float) -> Operand:

@@ -71,12 +71,21 @@ class Machine:
             All tensors by name: patterns (uint16) for OPERAND, float32 for FLOAT and COLUMN, the
             latter (rows,), and :class:`Weights`.
         """
-        self.values = dict(given)
+        self.start(given)
         for op in step.ops:
-            self._run(op)
+            self.apply(op)
         return self.values
 
-    def _run(self, op: Op) -> None:
+    def start(self, given: Mapping[str, Value]) -> None:
+        """Begin a step: copies of the given tensors."""
+        self.values = {
+            name: value if isinstance(value, Weights) else value.copy()
+            for name, value in given.items()
+        }
+        self.overflow = False
+
+    def apply(self, op: Op) -> None:
+        """Execute one operation."""
         match op:
             case Product():
                 self._write(op.out, self._product(op))
@@ -93,9 +102,9 @@ class Machine:
         return total
 
     def _term(self, term: Term, start: Floats | None) -> Floats:
-        left, right = self._read(term.left), self.values[term.right.tensor.name]
+        left, right = self.read(term.left), self.values[term.right.tensor.name]
         if not isinstance(right, Weights):
-            other = self._read(term.right)
+            other = self.read(term.right)
             matrix = other.T if term.layout == Layout.COLUMNS else other
             right = Weights(values=np.ascontiguousarray(matrix), places=None, nm=None)
         if right.nm is None or right.places is None:
@@ -147,12 +156,13 @@ class Machine:
 
     def _floats(self, ref: Ref) -> Floats:
         """Return what a pass reads: operands are widened; a column is one row."""
-        value = self._read(ref)
+        value = self.read(ref)
         if ref.tensor.kind == Kind.OPERAND:
             return decode(value, self.fmt)
         return value.reshape(1, -1) if ref.tensor.kind == Kind.COLUMN else value
 
-    def _read(self, ref: Ref) -> NDArray[Any]:
+    def read(self, ref: Ref) -> NDArray[Any]:
+        """Return part of a tensor."""
         value = self.values[ref.tensor.name]
         assert isinstance(value, np.ndarray)
         return value[_index(ref)]
@@ -192,4 +202,3 @@ def _index(ref: Ref) -> Any:
     if ref.tensor.kind == Kind.COLUMN:
         return rows
     return rows, slice(ref.channel, ref.channel + ref.channels)
-

@@ -14,7 +14,7 @@ CUBIC = LINEAR * 0.044715
 
 
 def gelu_forward(b: Builder, name: str, u: Tensor) -> Tensor:
-    """Append GELU of `u` (fp32); return it as operands. `u` and the sigmoid stay for the way back."""
+    """Append GELU of `u` (fp32); return it as operands. `u` and the sigmoid are kept."""
     b.stage = "forward"
     rows, channels = u.rows, u.channels
     inner = b.floats(f"{name}.inner", rows, channels)

@@ -64,7 +64,9 @@ def _sparse_gradient(b: Builder, matrix: Matrix, gradient: Tensor | Ref, rows: i
     b.work(out.name, lying, out=out, transpose=True)
 
 
-def input_gradient(b: Builder, name: str, rows: int, parts: list[tuple[Matrix, Term | None]]) -> Tensor:
+def input_gradient(
+    b: Builder, name: str, rows: int, parts: list[tuple[Matrix, Term | None]]
+) -> Tensor:
     """Append the sum of the products that give the gradient of one input; return it."""
     b.stage = "backward"
     terms = [term for _, term in parts if term is not None]

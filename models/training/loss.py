@@ -27,9 +27,7 @@ def cross_entropy(b: Builder, logits: Tensor) -> Tensor:
     shares = b.floats("loss.shares", rows, classes)
     b.work(largest.name, logits, row_max=largest)
     b.work("loss.shift", largest, p=number(-1.0), out=largest)
-    b.work(
-        "loss.exp", logits, q=column(largest), function=Function.EXP, out=shares, row_sum=sums
-    )
+    b.work("loss.exp", logits, q=column(largest), function=Function.EXP, out=shares, row_sum=sums)
     b.work(own.name, logits, p=full(labels), row_sum=own)  # minus the own class's logit
     b.work(logs.name, sums, function=Function.LOG, out=logs)
     b.work("loss.log.own", logs, q=full(own), out=logs)

@@ -1,6 +1,6 @@
 """LayerNorm in training, forward and backward, as passes."""
 
-from moesaic.models.training.builder import Builder, column, full, number, row, whole
+from moesaic.models.training.builder import Builder, column, full, number, row
 from moesaic.models.training.passes import Combine
 from moesaic.models.training.step import Function, Ref, Role, Tensor
 from moesaic.models.training.update import update
@@ -77,16 +77,23 @@ def norm_backward(b: Builder, name: str, gradient: Tensor, onto: Ref, *, first: 
     b.work(inner.name, normal, p=column(products), q=full(grown), out=inner)
     if first:
         b.work(
-            f"{name}.gradient.in", inner, p=column(deviation), q=column(sums), how=ADD_MULTIPLY,
+            f"{name}.gradient.in",
+            inner,
+            p=column(deviation),
+            q=column(sums),
+            how=ADD_MULTIPLY,
             out=onto,
         )
     else:
         b.work(
-            f"{name}.gradient.in", inner, p=column(deviation), q=column(sums), how=ADD_MULTIPLY,
+            f"{name}.gradient.in",
+            inner,
+            p=column(deviation),
+            q=column(sums),
+            how=ADD_MULTIPLY,
             out=inner,
         )
         b.work(f"{name}.gradient.sum", onto, q=full(inner), out=onto)
     update(b, f"{name}.gain", gain, gain_gradient)
     update(b, f"{name}.offset", offset, offset_gradient)
     b.stage = "backward"
-

@@ -1,6 +1,6 @@
 """The weight update: SGD with momentum and weight decay, in fp32, after the loss is scaled back."""
 
-from moesaic.models.training.builder import Builder, full, number, whole
+from moesaic.models.training.builder import Builder, full, number
 from moesaic.models.training.step import Ref, Role, Tensor
 
 
@@ -47,4 +47,3 @@ def update(
 def vector(b: Builder, name: str, channels: int) -> Tensor:
     """Enter a parameter of one row, such as a bias."""
     return b.floats(name, 1, channels, Role.STATE)
-

@@ -1,7 +1,6 @@
 """The training step of a vision transformer, from its float network."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -31,7 +30,7 @@ from moesaic.models.training.matrix import Matrix
 from moesaic.models.training.method import Method, Optimiser
 from moesaic.models.training.norm import norm_backward, norm_forward
 from moesaic.models.training.passes import Combine
-from moesaic.models.training.step import ZERO, Ref, Role, Step, Tensor
+from moesaic.models.training.step import ZERO, Ref, Role, Step, Tensor, Term
 from moesaic.models.training.update import update
 
 DENSE = Method()
@@ -60,6 +59,7 @@ class VitStep:
         self.values: dict[str, Tensor] = {}
         self.matrices: dict[str, Matrix] = {}
         self.tokens = 0
+        self.terms: dict[str, list[tuple[Matrix, Term | None]]] = {}  # by the input they share
 
     def build(self) -> Step:
         """Return the step."""
@@ -74,7 +74,9 @@ class VitStep:
         return self.b.step
 
     def _matrix(self, layer: Linear) -> Matrix:
-        inner = layer.name.startswith("blocks.")
+        inner = layer is not self.network.layers[-1] and not isinstance(
+            self.network[layer.x], Image
+        )
         self.matrices[layer.name] = Matrix(
             b=self.b,
             name=layer.name,
@@ -97,9 +99,7 @@ class VitStep:
             case Norm():
                 x = whole(self.values[layer.x])
                 if layer.token is not None:
-                    x = Ref(
-                        tensor=x.tensor, row=layer.token, rows=self.batch, step=self.tokens
-                    )
+                    x = Ref(tensor=x.tensor, row=layer.token, rows=self.batch, step=self.tokens)
                 self.values[layer.name] = norm_forward(b, layer.name, x, epsilon=layer.epsilon)
             case Linear():
                 matrix = self._matrix(layer)
@@ -115,9 +115,9 @@ class VitStep:
             case Gelu():
                 self.values[layer.name] = gelu_forward(b, layer.name, self.values[layer.x])
             case Attention():
-                parts = [self.values[name] for name in (layer.q, layer.k, layer.v)]
+                q, k, v = (self.values[name] for name in (layer.q, layer.k, layer.v))
                 self.values[layer.name] = attention_forward(
-                    b, layer.name, *parts, self._heads(layer), layer.scale
+                    b, layer.name, q, k, v, self._heads(layer), layer.scale
                 )
             case Add():
                 stream = self.values[layer.residual]
@@ -150,9 +150,7 @@ class VitStep:
 
     def _heads(self, layer: Attention) -> Heads:
         q = self.values[layer.q]
-        return Heads(
-            images=self.batch, tokens=self.tokens, heads=layer.heads, channels=q.channels
-        )
+        return Heads(images=self.batch, tokens=self.tokens, heads=layer.heads, channels=q.channels)
 
     def _backward(self, layer: Layer) -> None:
         b = self.b
@@ -182,13 +180,9 @@ class VitStep:
         x = whole(self.values[layer.x])
         term = linear_backward(b, matrix, x, b.gradients[layer.name])
         same = [m for m in self.network.layers if isinstance(m, Linear) and m.x == layer.x]
-        self._terms.setdefault(layer.x, []).append((matrix, term))
-        if len(self._terms[layer.x]) == len(same) and matrix.wants_input:
-            b.gradients[layer.x] = input_gradient(b, layer.x, x.rows, self._terms[layer.x])
-
-    @property
-    def _terms(self) -> dict[str, list[Any]]:
-        return self.__dict__.setdefault("terms", {})
+        self.terms.setdefault(layer.x, []).append((matrix, term))
+        if len(self.terms[layer.x]) == len(same) and matrix.wants_input:
+            b.gradients[layer.x] = input_gradient(b, layer.x, x.rows, self.terms[layer.x])
 
     def _norm_backward(self, layer: Norm) -> None:
         b, gradient = self.b, self.b.gradients[layer.name]

@@ -1,4 +1,4 @@
-"""`moesaic report`: the HTML report of a run."""
+"""`moesaic report`: the HTML report of a run or an ablation."""
 
 import argparse
 
@@ -8,7 +8,8 @@ from moesaic.reports.arguments import path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("directory", type=path, metavar="DIR", help="what `moesaic run` wrote")
+    what = "what `moesaic run` or `moesaic ablate` wrote"
+    parser.add_argument("directory", type=path, metavar="DIR", help=what)
 
 
 def execute(options: argparse.Namespace) -> int:

@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Run, write what was asked for, and print the summary."""
-    from moesaic.models.accel_io import load_accel
+    from moesaic.models.accel_io import load_integer_accel
     from moesaic.sim.options import RunOptions
 
     asked = RunOptions(
@@ -74,7 +74,7 @@ def execute(options: argparse.Namespace) -> int:
     )
     for name in ("json", "trace", "waves"):
         check_file(getattr(options, name), f"--{name}")
-    accel = load_accel(options.accel).name
+    accel = load_integer_accel(options.accel).name
     out = options.out or default_directory(options.model, accel, options.task)
     check_directory(out, "--out", RUN_FILE)
 

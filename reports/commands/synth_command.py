@@ -19,9 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Synthesise and print the figures."""
-    from moesaic.models.accel_io import load_accel
+    from moesaic.models.accel_io import load_integer_accel
 
-    spec = load_accel(options.accel)
+    spec = load_integer_accel(options.accel)
     check_file(options.json, "--json")
 
     from moesaic.reports.progress import counted_progress

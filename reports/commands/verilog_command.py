@@ -16,9 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Write the files."""
-    from moesaic.models.accel_io import load_accel
+    from moesaic.models.accel_io import load_integer_accel
 
-    spec = load_accel(options.accel)
+    spec = load_integer_accel(options.accel)
     check_directory(options.out, "--out", MARKER)
 
     from moesaic.reports.verilog_files import verilog_files

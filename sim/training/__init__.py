@@ -1,0 +1,1 @@
+"""Runs training steps on RTL and compares them with the models."""
