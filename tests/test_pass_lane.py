@@ -42,7 +42,7 @@ def test_rtl_equals_model(fmt: FloatFormat, count: int) -> None:
             for name, call in FUNCTIONS.items():
                 here = (how == one) & (function == name.value) & (seen == flag)
                 wanted[here] = call(combine(one, *(x[here] for x in numbers), seen=flag))
-    inputs = {"a": a, "p": p, "q": q, "combine": how, "seen": seen, "function": function}
+    inputs = {"a": a, "p": p, "q": q, "combine": how, "seen": seen, "operation": function}
     z, rounded = run_pipeline_rtl(PassLane(fmt), inputs, outputs=["z", "rounded"])
     for result, expected in ((z, to_words(wanted)), (rounded, encode(wanted, fmt))):
         differ = np.flatnonzero(result != expected)

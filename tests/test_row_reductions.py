@@ -62,8 +62,8 @@ def beats_of(seed: int, lanes: int, rows: int, gaps: float) -> Beats:
     rng = np.random.default_rng(seed)
     out = Beats(lanes)
     for _ in range(rows):
-        beats = int(rng.choice([1, int(rng.integers(2, 10)), int(rng.integers(1, 41))]))
-        short = int(rng.choice([0, int(rng.integers(0, lanes))]))
+        beats = int(rng.integers(1, rng.choice([2, 10, 41])))
+        short = int(rng.integers(0, rng.choice([1, lanes])))
         out.row(rng, beats * lanes - short)
         if rng.random() < gaps:
             out.gap(rng, int(rng.integers(1, 12)))
@@ -71,10 +71,17 @@ def beats_of(seed: int, lanes: int, rows: int, gaps: float) -> Beats:
 
 
 @pytest.mark.parametrize("gaps", [0.0, 0.4], ids=["full", "gaps"])
-@pytest.mark.parametrize(("lanes", "rows"), [(4, 300), (8, 200)], ids=["4", "8"])
-@pytest.mark.parametrize("which", ["sum", "largest"])
-def test_rtl_equals_model(which: str, lanes: int, rows: int, gaps: float) -> None:
-    beats = beats_of(lanes, lanes, rows, gaps)
+@pytest.mark.parametrize(
+    ("which", "lanes"),
+    [
+        ("sum", 4),
+        pytest.param("sum", 8, marks=pytest.mark.nightly),
+        ("largest", 4),
+        ("largest", 8),
+    ],
+)
+def test_rtl_equals_model(which: str, lanes: int, gaps: float) -> None:
+    beats = beats_of(lanes, lanes, 200, gaps)
     dut = RowSum(lanes=lanes) if which == "sum" else RowMax(lanes=lanes)
     wanted = beats.sums if which == "sum" else beats.maxima
     valid, results = run_pipeline_rtl(dut, beats.inputs, outputs=[f"{which}_valid", which])

@@ -1,7 +1,5 @@
 """One lane of the vector unit: what a pass makes of a value."""
 
-from typing import Any
-
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -40,7 +38,7 @@ class PassLane(wiring.Component):
     a, p, q : ``In(32)``
     combine : ``In(3)``, a ``models.training.passes.Combine``.
     seen : ``In(1)``, what WATCHED asks for.
-    function : ``In(3)``, a ``models.training.step.Function``. All inputs are due together.
+    operation : ``In(3)``, a ``models.training.step.Function``. All inputs are due together.
     z : ``Out(32)``
     rounded : ``Out(fmt.bits)``, in the same cycle as `z`.
     """
@@ -54,7 +52,7 @@ class PassLane(wiring.Component):
                 **{name: In(word) for name in "apq"},
                 "combine": In(3),
                 "seen": In(1),
-                "function": In(3),
+                "operation": In(3),
                 "z": Out(word),
                 "rounded": Out(fmt.bits),
             }
@@ -62,7 +60,7 @@ class PassLane(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        chosen = self._function(m, self._combine(m), delay(m, self.function, COMBINE, "function"))
+        chosen = self._function(m, self._combine(m), delay(m, self.operation, COMBINE, "function"))
         m.submodules.convert = convert = FloatConvert(self.fmt)
         m.d.comb += [
             convert.x.eq(chosen),
@@ -126,7 +124,7 @@ class PassLane(wiring.Component):
         late = [x]
         for i in range(LONGEST_FUNCTION):
             late.append(delay(m, late[-1], 1, f"x{i}"))
-        units: dict[Function, Any] = {
+        units: dict[Function, FloatExp | FloatInverse | FloatLog] = {
             Function.EXP: FloatExp(),
             Function.RECIPROCAL: FloatInverse("reciprocal"),
             Function.RSQRT: FloatInverse("reciprocal_root"),

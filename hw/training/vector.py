@@ -235,7 +235,7 @@ class Vector(wiring.Component):
                 lane.p.eq(operands.p[number]),
                 lane.q.eq(operands.q[number]),
                 lane.combine.eq(early.combine),
-                lane.function.eq(early.function),
+                lane.operation.eq(early.function),
                 lane.seen.eq(seen),
             ]
             counts = late.real & (number < late.left)
