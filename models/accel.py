@@ -173,7 +173,7 @@ class AccelSpec:
         check_range("", "index_lines", self.index_lines, 0, 1 << 16)
         if self.sparsity and not self.index_lines:
             raise InputError("index_lines must be at least 1 where sparsity is given, not 0")
-        weight_line = self.rows * (1 if self.sparsity else self.data_bytes)
+        weight_line = self.weight_word * (1 if self.sparsity else self.data_bytes)
         limit = min(weight_line, 8 * self.columns, 8 * self.lanes)
         if self.bus_bytes > limit:
             raise InputError(
@@ -253,6 +253,13 @@ class AccelSpec:
         return max(self.rows * self.expansion, self.columns, self.lanes)
 
     @property
+    def weight_word(self) -> int:
+        """Weights in a word: a line of the array; for training, lines up to a beat of the bus."""
+        if self.numbers == INTEGER:
+            return self.rows
+        return max(self.rows, self.lanes, self.bus_bytes)
+
+    @property
     def wide_word(self) -> int:
         """Values in a word of the score and residual scratchpads."""
         return max(self.columns, self.lanes)
@@ -276,6 +283,10 @@ class AccelSpec:
     def operands_per_beat(self, nm: NM | None) -> int:
         """Dense operands of one token that one beat consumes."""
         return self.rows if nm is None else self.rows * nm.expansion
+
+    def operands_per_word(self, nm: NM | None) -> int:
+        """Dense operands that a word of packed weights stands for."""
+        return self.weight_word if nm is None else self.weight_word * nm.expansion
 
 
 def check_name(name: object) -> None:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 INTEGER = "integer"
 NUMBERS = (INTEGER, *(fmt.name for fmt in OPERANDS))
-FEWEST_COLUMNS = 8
+FEWEST = 8
 """So that a tile takes longer than a partial sum needs to come back: ``ACCUMULATE_GAP`` cycles."""
 
 
@@ -24,14 +24,13 @@ def check_numbers(spec: "AccelSpec") -> None:
     for name, value in (("data_bits", 16), ("tokens_per_beat", 1), ("experts", 0)):
         if getattr(spec, name) != value:
             raise InputError(f"{name} must be {value} {numbers}, not {getattr(spec, name)}")
-    if spec.columns < FEWEST_COLUMNS:
-        raise InputError(f"columns must be at least {FEWEST_COLUMNS} {numbers}, not {spec.columns}")
+    for name in ("rows", "columns"):
+        if getattr(spec, name) < FEWEST:
+            raise InputError(
+                f"{name} must be at least {FEWEST} {numbers}, not {getattr(spec, name)}"
+            )
     if spec.columns != spec.lanes:
         raise InputError(f"columns must be lanes ({spec.lanes}) {numbers}, not {spec.columns}")
-    if spec.rows % spec.lanes:
-        raise InputError(
-            f"rows must be a multiple of lanes ({spec.lanes}) {numbers}, not {spec.rows}"
-        )
     for mode in spec.sparsity:
         if mode.m > spec.lanes:
             raise InputError(

@@ -3,8 +3,8 @@
 // Macros: BUS_BYTES, TOKENS (tokens per beat), NARROW and WIDE (bits of the array's results),
 // VECTOR_NARROW and VECTOR_WIDE (bits of the vector unit's results), EXPERTS where it has some,
 // LINE_VALID, LINE_KV, BEAT_VALID and BEAT_SCALE (places of fields in the array's inputs).
-// The training machine has TRAINING instead, with LANES, ROWS, OPERANDS (bits of a slice of
-// operands) and LINE (bits of a line of packed weights).
+// The training machine has TRAINING instead, with LANES, WORD, OPERANDS (bits of a slice of
+// operands) and LINE (bits of a word of packed weights, of WORD values).
 // Plusargs: +runs=FILE +logs=PREFIX +quiet=N (cycles without progress that count as a hang).
 // The runs file holds, for each run, a line
 //   image dump program_address latency rate_num rate_den stall seed limit
@@ -142,11 +142,11 @@ module system_bench;
         log_write(8, 32'(dut.vector.k_write[1+:24]), 0,
                   LOG'(dut.vector.k_write[25+`LANES+:32*`LANES]), 4 * `LANES);
       if (dut.vector.line[0])
-        log_write(2, 32'(dut.vector.line[1+:24]), 0, LOG'(dut.vector.line[25+`ROWS+:`LINE]),
+        log_write(2, 32'(dut.vector.line[1+:24]), 0, LOG'(dut.vector.line[25+`WORD+:`LINE]),
                   `LINE / 8);
       if (dut.vector.places[0])
-        log_write(3, 32'(dut.vector.places[1+:24]), 0, LOG'(dut.vector.places[25+`ROWS+:4*`ROWS]),
-                  `ROWS / 2);
+        log_write(3, 32'(dut.vector.places[1+:24]), 0, LOG'(dut.vector.places[25+`WORD+:4*`WORD]),
+                  `WORD / 2);
 `else
       if (dut.array.write_valid != 0) begin
         log_array(32'(dut.array.write_valid), 32'(dut.array.write_dest),

@@ -24,7 +24,7 @@ from moesaic.models.accel import NM, AccelSpec
 from moesaic.models.commands import Command, Unit
 from moesaic.models.float_arithmetic import to_words
 from moesaic.models.float_timing import ACCUMULATE_GAP
-from moesaic.models.numbers import FEWEST_COLUMNS
+from moesaic.models.numbers import FEWEST
 from moesaic.models.training.commands import TRAINING_FIELDS
 from moesaic.models.training.product_timing import result_latency
 from moesaic.sim.cycle_bench import Source, Trace, VerilatorBench, pack
@@ -195,5 +195,5 @@ def test_products(spec: AccelSpec, gap: int, tmp_path: Path) -> None:
 
 
 def test_partial_sums_are_back_before_the_next_tile() -> None:
-    assert min(spec.columns for spec in SPECS) == FEWEST_COLUMNS
-    assert FEWEST_COLUMNS + 1 >= ACCUMULATE_GAP
+    assert min(spec.columns for spec in SPECS) == FEWEST
+    assert FEWEST + 1 >= ACCUMULATE_GAP

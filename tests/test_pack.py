@@ -85,7 +85,7 @@ def test_lines_equal_model(
                 places[line, 0].tolist() if full else None,
                 rest[here].tolist(),
             )
-    dut = Pack(fmt=fmt, lanes=lanes, rows=rows, modes=modes)
+    dut = Pack(fmt=fmt, lanes=lanes, word=rows, modes=modes)
     give(0, 0, operands(rng, lanes, fmt))  # lines come later than what is kept
     names = ["kept_valid", "kept", "line_valid", "line", "places"]
     kept_valid, remains, valid, lines, found = run_pipeline_rtl(

@@ -16,7 +16,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "experts": ({"experts": 4}, "experts must be 0 with numbers fp16, not 4"),
     "columns": ({"columns": 4}, "columns must be at least 8 with numbers fp16, not 4"),
     "lanes": ({"lanes": 16}, r"columns must be lanes \(16\) with numbers fp16, not 8"),
-    "rows": ({"rows": 4, "bus_bytes": 4}, r"rows must be a multiple of lanes \(8\) .*, not 4"),
+    "rows": ({"rows": 4, "bus_bytes": 4}, r"rows must be at least 8 .*, not 4"),
     "sparsity": ({"sparsity": (NM(n=4, m=16),)}, r"M of sparsity must be at most lanes \(8\)"),
     "places": ({"index_lines": 64}, "index_lines must be at least weight_lines / 2 = 32768"),
     "products": ({"product_words": 4}, "product_words must be in 8..65536, not 4"),

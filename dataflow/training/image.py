@@ -32,12 +32,12 @@ def _weights_bytes(value: Weights, spec: AccelSpec) -> tuple[Bytes, Bytes]:
 
 
 def _lines(matrix: NDArray[Any], spec: AccelSpec) -> NDArray[Any]:
-    """Cut (inputs, outputs) into (n tiles, k tiles, columns, rows), filled up with zeros."""
-    rows, columns = spec.rows, spec.columns
-    k_tiles, n_tiles = -(-matrix.shape[0] // rows), -(-matrix.shape[1] // columns)
-    padded = np.zeros((k_tiles * rows, n_tiles * columns), dtype=matrix.dtype)
+    """Cut (inputs, outputs) into (n tiles, words, columns, word), filled up with zeros."""
+    word, columns = spec.weight_word, spec.columns
+    words, n_tiles = -(-matrix.shape[0] // word), -(-matrix.shape[1] // columns)
+    padded = np.zeros((words * word, n_tiles * columns), dtype=matrix.dtype)
     padded[: matrix.shape[0], : matrix.shape[1]] = matrix
-    return padded.reshape(k_tiles, rows, n_tiles, columns).transpose(2, 0, 3, 1)
+    return padded.reshape(words, word, n_tiles, columns).transpose(2, 0, 3, 1)
 
 
 def read_tensor(tensor: Tensor, data: Bytes, places: Bytes, spec: AccelSpec) -> Value:
@@ -52,11 +52,12 @@ def read_tensor(tensor: Tensor, data: Bytes, places: Bytes, spec: AccelSpec) -> 
 def _read_weights(tensor: Tensor, data: Bytes, places: Bytes, spec: AccelSpec) -> Weights:
     nm = tensor.nm
     inputs = tensor.channels if nm is None else -(-tensor.channels // nm.m) * nm.n
-    k_tiles = -(-inputs // spec.rows)
+    word = spec.weight_word
+    words = -(-inputs // word)
 
     def matrix(lines: NDArray[Any]) -> NDArray[Any]:
-        whole = lines.reshape(-1, k_tiles, spec.columns, spec.rows).transpose(1, 3, 0, 2)
-        return whole.reshape(k_tiles * spec.rows, -1)[:inputs, : tensor.rows]
+        whole = lines.reshape(-1, words, spec.columns, word).transpose(1, 3, 0, 2)
+        return whole.reshape(words * word, -1)[:inputs, : tensor.rows]
 
     values = matrix(data.view(np.uint16)).copy()
     if nm is None:
@@ -71,8 +72,8 @@ def bytes_of(tensor: Tensor, places: Places) -> tuple[int, int]:
     _, words = places.size(tensor, store)
     if tensor.kind == Kind.WEIGHTS:
         return (
-            words * spec.rows * spec.data_bytes,
-            0 if tensor.nm is None else words * spec.rows // 2,
+            words * spec.weight_word * spec.data_bytes,
+            0 if tensor.nm is None else words * spec.weight_word // 2,
         )
     width = spec.act_word * spec.data_bytes if tensor.kind == Kind.OPERAND else 4 * spec.lanes
     return words * width, 0

@@ -203,9 +203,8 @@ class Lowering:
         }
         writes: list[Span] = []
         ports: tuple[str, ...] = ()
-        expansion = 1 if op.nm is None else op.nm.expansion
-        line = spec.rows * expansion // spec.lanes  # slices that fill a line
-        fields["beats"] = ceil_div(a.beats, line) * line
+        word = spec.operands_per_word(op.nm) // spec.lanes  # slices that fill a word
+        fields["beats"] = ceil_div(a.beats, word) * word
         if op.out is not None:
             place = self.places.now[op.out.name]
             fields |= {"lines": 1, "row_base": place.base, "index_base": place.place_base}

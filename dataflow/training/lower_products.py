@@ -72,8 +72,9 @@ class ProductLowering:
                     f"columns must divide the outputs of each tap of {term.right.tensor.name}, "
                     f"{term.right.rows}, not {spec.columns}"
                 )
-            line = (term.right.row // spec.columns + tile) * k_tiles * spec.columns
-            held |= {"line_base": right.base + line, "index_base": right.place_base + line // 2}
+            words = ceil_div(term.left.channels, spec.operands_per_word(nm))  # of a column
+            word = (term.right.row // spec.columns + tile) * words * spec.columns
+            held |= {"line_base": right.base + word, "index_base": right.place_base + word // 2}
             reads = right.spans
         else:
             held |= self._held(term, right, tile)

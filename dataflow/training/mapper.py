@@ -15,12 +15,13 @@ from moesaic.dataflow.training.lower_products import ProductLowering
 from moesaic.dataflow.training.places import Places, ceil_div, tensors_of, writers
 from moesaic.models.accel import AccelSpec
 from moesaic.models.commands import COMMAND_BYTES, Command, Unit
+from moesaic.models.errors import InputError
 from moesaic.models.training.execute import Value
 from moesaic.models.training.memories import Store, shape
 from moesaic.models.training.step import Op, Pack, Pass, Product, Role, Step, Tensor
 
 ALIGN = 4096
-AHEAD = 12  # operations between a LOAD and the first use of what it brings
+AHEAD = (12, 6, 3, 2, 1, 0)  # operations between a LOAD and the first use of what it brings
 BLOCK = "program"
 MAX_BEATS = (1 << 16) - 1  # of a copy's piece
 
@@ -66,10 +67,12 @@ class TrainMapper:
     spec : AccelSpec
         With `numbers` fp16 or bf16.
     step : Step
+    ahead : int
+        Operations between a LOAD and the first use of what it brings.
     """
 
-    def __init__(self, spec: AccelSpec, step: Step) -> None:
-        self.spec, self.step = spec, step
+    def __init__(self, spec: AccelSpec, step: Step, ahead: int = AHEAD[0]) -> None:
+        self.spec, self.step, self.ahead = spec, step, ahead
         self.places = Places(spec=spec, stores=writers(step))
         self.lowering = Lowering(spec, self.places)
         self.products = ProductLowering(spec, self.places)
@@ -120,7 +123,7 @@ class TrainMapper:
         out: dict[int, list[Tensor]] = {}
         for tensor in self.step.tensors.values():
             if tensor.role in (Role.INPUT, Role.STATE) and tensor.name in uses:
-                out.setdefault(max(0, uses[tensor.name][0] - AHEAD), []).append(tensor)
+                out.setdefault(max(0, uses[tensor.name][0] - self.ahead), []).append(tensor)
         return out
 
     def _lower(self, op: Op) -> None:
@@ -228,8 +231,13 @@ class TrainMapper:
 
 
 def map_step(step: Step, spec: AccelSpec) -> TrainProgram:
-    """Map a step; see :class:`TrainMapper`."""
-    return TrainMapper(spec, step).run()
+    """Map a step, loading as early as the memories allow; see :class:`TrainMapper`."""
+    for ahead in AHEAD[:-1]:
+        try:
+            return TrainMapper(spec, step, ahead).run()
+        except InputError:
+            continue
+    return TrainMapper(spec, step, AHEAD[-1]).run()
 
 
 def memory_image(program: TrainProgram, given: Mapping[str, Value]) -> NDArray[np.uint8]:

@@ -180,20 +180,16 @@ class Places:
             case Store.S:
                 return 1, ceil_div(tensor.rows, spec.lanes)
             case Store.W:
-                n_tiles, k_tiles = self.tiles(tensor)
-                return 0, n_tiles * k_tiles * spec.columns
+                return 0, self.weight_words(tensor)
             case _:
                 pitch = ceil_div(tensor.channels, spec.lanes)
         return pitch, pitch * tensor.rows
 
-    def tiles(self, tensor: Tensor) -> tuple[int, int]:
-        """Return the tiles of a packed matrix: along the outputs and along the contraction."""
+    def weight_words(self, tensor: Tensor) -> int:
+        """Return the words of a packed matrix: a column's lines in words, all columns of a tile."""
         spec = self.spec
-        expansion = 1 if tensor.nm is None else tensor.nm.expansion
-        return (
-            ceil_div(tensor.rows, spec.columns),
-            ceil_div(tensor.channels, spec.rows * expansion),
-        )
+        along = ceil_div(tensor.channels, spec.operands_per_word(tensor.nm))
+        return ceil_div(tensor.rows, spec.columns) * along * spec.columns
 
     def _take(self, tensor: Tensor, store: Store, words: int) -> int:
         base = self.arenas[store].take(words)

@@ -18,7 +18,7 @@ from moesaic.hw.training.stream import BEAT
 from moesaic.hw.weight_path import INDEX_MEMORY_BITS, WeightPath
 from moesaic.models.accel import AccelSpec
 from moesaic.models.float_format import FORMATS, FP32
-from moesaic.models.pipeline import log2
+from moesaic.models.pipeline import RAM_READ, log2
 from moesaic.models.training.commands import ADDRESS_BITS
 from moesaic.models.training.product_timing import result_latency, swap_latency, term_latency
 
@@ -38,7 +38,7 @@ class FloatArray(wiring.Component):
     -------
     beat, line : ``In``, what the sequencers issue in this cycle.
     stream_data, stationary_data : ``In``, words of X that `beat` and `line` ask for.
-    weight_data, index_data : ``In``, the line of W and the word of places.
+    weight_data, index_data : ``In``, words of W and of places, each of several lines.
     write_valid, write_word, write_data : ``Out``, results: a word of P, float by float.
     done : ``Out(1)``, with the last result of a command.
     """
@@ -60,8 +60,8 @@ class FloatArray(wiring.Component):
                 "line": In(LINE),
                 "stream_data": In(word),
                 "stationary_data": In(word),
-                "weight_data": In(spec.rows * spec.data_bits),
-                "index_data": In(2 * spec.rows * INDEX_MEMORY_BITS),
+                "weight_data": In(spec.weight_word * spec.data_bits),
+                "index_data": In(2 * spec.weight_word * INDEX_MEMORY_BITS),
                 "write_valid": Out(1),
                 "write_word": Out(ADDRESS_BITS),
                 "write_data": Out(spec.columns * FP32.bits),
@@ -82,6 +82,9 @@ class FloatArray(wiring.Component):
 
         m.submodules.distribute = distribute = Distribute(spec)
         m.submodules.weights = path = WeightPath(spec)
+        part = delay(m, self.line.kv_slice, RAM_READ, "part")  # of a word of several lines
+        halves = [self.index_data.word_select(half, len(self.index_data) // 2) for half in (0, 1)]
+        places = [self._line(half, part, INDEX_MEMORY_BITS) for half in halves]
         m.d.comb += [
             # The integer machine's second source is open: its words are zero.
             distribute.source.eq(beat.outside),
@@ -89,8 +92,8 @@ class FloatArray(wiring.Component):
             distribute.mode.eq(beat.mode),
             distribute.words0.eq(self.stream_data),
             path.line.eq(self.line),
-            path.weight_data.eq(self.weight_data),
-            path.index_data.eq(self.index_data),
+            path.weight_data.eq(self._line(self.weight_data, part, spec.data_bits)),
+            path.index_data.eq(Cat(*places)),
             path.kv_data.eq(self.stationary_data),
         ]
         operands = self._unpack(m, distribute.operands, operand_count(spec), "operand")
@@ -126,6 +129,11 @@ class FloatArray(wiring.Component):
             self.done.eq(out.done),
         ]
         return m
+
+    def _line(self, word: Value, part: Value, bits: int) -> Value:
+        """Return one line of a word of W."""
+        parts = log2(self.spec.weight_word // self.spec.rows)
+        return word.word_select(part[:parts], self.spec.rows * bits) if parts else word
 
     def _unpack(self, m: Module, packed: Value, count: int, name: str) -> list[Value]:
         """Return `count` operands that lie side by side, unpacked."""

@@ -81,9 +81,9 @@ class Memories(wiring.Component):
                 "held_word": In(ADDRESS_BITS),
                 "held_data": Out(word),
                 "weight_line": In(ADDRESS_BITS),
-                "weight_data": Out(spec.rows * bits),
+                "weight_data": Out(spec.weight_word * bits),
                 "index_line": In(ADDRESS_BITS),
-                "index_data": Out(8 * spec.rows),
+                "index_data": Out(8 * spec.weight_word),
                 "product": In(floats),
                 **{side: In(READ) for side in SIDES},
                 **{f"{side}_data": Out(32 * lanes) for side in SIDES},
@@ -93,8 +93,8 @@ class Memories(wiring.Component):
                 "v_write": In(floats),
                 "s_write": In(floats),
                 "k_write": In(floats),
-                "line": In(slice_write(spec.rows, bits)),
-                "places": In(slice_write(spec.rows, 4)),
+                "line": In(slice_write(spec.weight_word, bits)),
+                "places": In(slice_write(spec.weight_word, 4)),
             }
         )
 
@@ -233,9 +233,9 @@ class Memories(wiring.Component):
             case Store.X:
                 return min(self.spec.lanes * self.spec.data_bits, bus)
             case Store.W:
-                return min(self.spec.rows * self.spec.data_bits, bus)
+                return min(self.spec.weight_word * self.spec.data_bits, bus)
             case Store.PLACES:
-                return min(4 * self.spec.rows, bus)
+                return min(4 * self.spec.weight_word, bus)
         return bus
 
     def _copy(

@@ -16,19 +16,19 @@ from moesaic.models.training.timing import PACK
 
 
 class Pack(wiring.Component):
-    """Fill lines with what ``models.float_select.select_rows`` keeps of a row, beat by beat.
+    """Fill words with what ``models.float_select.select_rows`` keeps of a row, beat by beat.
 
-    One beat a cycle, no back-pressure; a line comes `LATENCY` cycles after the beat that fills it
+    One beat a cycle, no back-pressure; a word comes `LATENCY` cycles after the beat that fills it
     and stays for a cycle, what is kept of a beat comes `KEPT` cycles after the beat. Gaps may be
-    anywhere. A row's beats fill whole lines, with beats of +0 at its end, and the mode
+    anywhere. A row's beats fill whole words, with beats of +0 at its end, and the mode
     changes between rows only.
 
     Parameters
     ----------
     fmt : FloatFormat
         Of the operands.
-    lanes, rows : int
-        Values of a beat and of a line: powers of two, `rows` at least `lanes`.
+    lanes, word : int
+        Values of a beat and of a word: powers of two, `word` at least `lanes`.
     modes : tuple of NM
         Their M is at most `lanes`.
 
@@ -38,24 +38,24 @@ class Pack(wiring.Component):
     mode : ``In(range(1 + len(modes)))``, at least one bit: 0 for dense, else 1 + place in `modes`.
     values : ``In(ArrayLayout(fmt.bits, lanes))``
     line_valid : ``Out(1)``
-    line : ``Out(ArrayLayout(fmt.bits, rows))``
-    places : ``Out(ArrayLayout(4, rows))``, of the line's values in their groups; 0 where dense.
+    line : ``Out(ArrayLayout(fmt.bits, word))``
+    places : ``Out(ArrayLayout(4, word))``, of the word's values in their groups; 0 where dense.
     kept_valid : ``Out(1)``
     kept : ``Out(ArrayLayout(fmt.bits, lanes))``, the beat with +0 for what is not kept.
     """
 
     LATENCY = PACK
 
-    def __init__(self, *, fmt: FloatFormat, lanes: int, rows: int, modes: tuple[NM, ...]) -> None:
-        self.fmt, self.lanes, self.rows, self.modes = fmt, lanes, rows, modes
+    def __init__(self, *, fmt: FloatFormat, lanes: int, word: int, modes: tuple[NM, ...]) -> None:
+        self.fmt, self.lanes, self.word, self.modes = fmt, lanes, word, modes
         super().__init__(
             {
                 "valid": In(1),
                 "mode": In(max(1, len(modes).bit_length())),
                 "values": In(ArrayLayout(fmt.bits, lanes)),
                 "line_valid": Out(1),
-                "line": Out(ArrayLayout(fmt.bits, rows)),
-                "places": Out(ArrayLayout(INDEX_MEMORY_BITS, rows)),
+                "line": Out(ArrayLayout(fmt.bits, word)),
+                "places": Out(ArrayLayout(INDEX_MEMORY_BITS, word)),
                 "kept_valid": Out(1),
                 "kept": Out(ArrayLayout(fmt.bits, lanes)),
             }
@@ -73,9 +73,9 @@ class Pack(wiring.Component):
         mode = delay(m, self.mode, SELECT, "mode")
         numbers = [values.word_select(lane, bits) for lane in range(lanes)]
 
-        # What is kept, again and again over the lanes, and which parts of the line take it.
+        # What is kept, again and again over the lanes, and which parts of the word take it.
         spread = [Signal(bits + INDEX_MEMORY_BITS, name=f"spread{lane}") for lane in range(lanes)]
-        parts = self.rows // unit
+        parts = self.word // unit
         position = Signal(range(parts))  # where the next beat goes, in units
         enable = Signal(parts)
         fills = Signal()
@@ -97,9 +97,9 @@ class Pack(wiring.Component):
                         m.d.sync += position.eq(position + (1 << size_log2))
         m.d.sync += [self.kept_valid.eq(valid), self.line_valid.eq(fills)]
 
-        for row in range(self.rows):
-            with m.If(enable[row // unit]):
-                m.d.sync += Cat(self.line[row], self.places[row]).eq(spread[row % lanes])
+        for number in range(self.word):
+            with m.If(enable[number // unit]):
+                m.d.sync += Cat(self.line[number], self.places[number]).eq(spread[number % lanes])
         return m
 
     def _selects(self, m: Module) -> list[NMSelect]:

@@ -1,4 +1,4 @@
-"""Which line of packed weights each slice of a row belongs to."""
+"""Which word of packed weights each slice of a row belongs to."""
 
 from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
@@ -9,9 +9,9 @@ from moesaic.models.training.vector_fields import ADDRESS_BITS
 
 
 class PackWalk(wiring.Component):
-    """Count lines: row r is column ``r % columns`` of a tile, its lines lie `columns` apart.
+    """Count words: row r is column ``r % columns`` of a tile, its words lie `columns` apart.
 
-    A line takes `rows` operands, which are those of ``rows * M / N / lanes`` slices.
+    A word takes `weight_word` operands, those of ``weight_word * M / N / lanes`` slices.
 
     Parameters
     ----------
@@ -19,7 +19,7 @@ class PackWalk(wiring.Component):
 
     Members
     -------
-    load : ``In(1)``, begin with line 0.
+    load : ``In(1)``, begin with word 0.
     mode : ``In(4)``, weight format; stable.
     step, last_beat : ``In(1)``, go on; the present slice is the last of its row.
     line : ``Out(24)``, of the present slice.
@@ -46,7 +46,7 @@ class PackWalk(wiring.Component):
         with m.Switch(self.mode):
             for number, nm in enumerate((None, *spec.sparsity)):
                 with m.Case(number):
-                    m.d.comb += last.eq(spec.operands_per_beat(nm) // spec.lanes - 1)
+                    m.d.comb += last.eq(spec.operands_per_word(nm) // spec.lanes - 1)
         m.d.comb += self.line.eq(tile + along + column)
         with m.If(self.step):
             m.d.sync += beat.eq(beat + 1)

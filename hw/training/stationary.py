@@ -28,7 +28,7 @@ class Stationary(wiring.Component):
     command : ``In(stream)`` of STATIONARY commands.
     full, take : ``Out``, ``In``.
     line : ``Out(LINE)``, what is read in this cycle; X stands where the integer machine has K/V.
-    weight_line, index_line, word : ``Out(24)``, addresses in W, its places, and X.
+    weight_line, index_line, word : ``Out(24)``, words of W, its places, and X.
     done, busy : ``Out(1)``; `done` comes with the last read of a command.
     """
 
@@ -80,7 +80,13 @@ class Stationary(wiring.Component):
             walk.mark.eq(last_place & last_k & ~c.row_mode),
         ]
 
-        weight, index, position = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS + 1), Signal(16)
+        # a word of W holds a column's lines of several tiles along the contraction
+        parts = spec.weight_word // rows
+        part, position = Signal(range(parts)), Signal(16)
+        weight, tile = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
+        index, index_tile = Signal(ADDRESS_BITS + 1), Signal(ADDRESS_BITS + 1)
+        again = Signal()  # the next tile's lines are in the same words
+        m.d.comb += again.eq(~last_k & (part != parts - 1))
         with m.If(self.take):
             m.d.sync += self.full.eq(0)
         with m.If(issue):
@@ -89,6 +95,11 @@ class Stationary(wiring.Component):
                 m.d.sync += [
                     self.full.eq(1),
                     place.eq(0),
+                    part.eq(Mux(again, part + 1, 0)),
+                    weight.eq(Mux(again, tile, weight + 1)),
+                    tile.eq(Mux(again, tile, weight + 1)),
+                    index.eq(Mux(again, index_tile, index + 1)),
+                    index_tile.eq(Mux(again, index_tile, index + 1)),
                     k.eq(Mux(last_k, 0, k + 1)),
                     n.eq(n + last_k),
                 ]
@@ -104,11 +115,15 @@ class Stationary(wiring.Component):
                 c.eq(new),
                 k.eq(0),
                 n.eq(0),
+                part.eq(0),
                 weight.eq(new.line_base),
+                tile.eq(new.line_base),
                 index.eq(new.index_base << 1),
+                index_tile.eq(new.index_base << 1),
                 position.eq(new.position),
             ]
 
+        x_slice = Mux(c.row_mode, position[columns_log2:word_log2], position[rows_log2:word_log2])
         m.d.comb += [
             self.line.valid.eq(issue),
             self.line.source_kv.eq(c.source_x),
@@ -116,9 +131,7 @@ class Stationary(wiring.Component):
             self.line.dense.eq(c.mode == 0),
             self.line.place.eq(place),
             self.line.index_half.eq(index[0]),
-            self.line.kv_slice.eq(
-                Mux(c.row_mode, position[columns_log2:word_log2], position[rows_log2:word_log2])
-            ),
+            self.line.kv_slice.eq(Mux(c.source_x, x_slice, part)),
             self.line.zero.eq((walk.row >= c.valid) | walk.outside),
             self.weight_line.eq(weight),
             self.index_line.eq(index >> 1),

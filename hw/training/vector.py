@@ -110,8 +110,8 @@ class Vector(wiring.Component):
                 "v_write": Out(floats),
                 "s_write": Out(floats),
                 "k_write": Out(floats),
-                "line": Out(slice_write(spec.rows, spec.data_bits)),
-                "places": Out(slice_write(spec.rows, 4)),
+                "line": Out(slice_write(spec.weight_word, spec.data_bits)),
+                "places": Out(slice_write(spec.weight_word, 4)),
                 "done": Out(1),
                 "busy": Out(1),
             }
@@ -332,7 +332,7 @@ class Vector(wiring.Component):
         fmt = FORMATS[spec.numbers]
         now, then = at[result_at(spec)], at[result_at(spec) + PACK]
         m.submodules.pack = pack = Pack(
-            fmt=fmt, lanes=spec.lanes, rows=spec.rows, modes=spec.sparsity
+            fmt=fmt, lanes=spec.lanes, word=spec.weight_word, modes=spec.sparsity
         )
         m.d.comb += [
             pack.valid.eq(now.valid & now.pack),

@@ -13,8 +13,8 @@ class Store(IntEnum):
 
     COMMAND = 0
     X = 1  # operands
-    W = 2  # packed weights
-    PLACES = 3  # of packed weights, two lines a word
+    W = 2  # packed weights: lines of one column in a word, one after the other
+    PLACES = 3  # of packed weights, two words' in a word
     P = 4  # products
     V = 5  # floats that the vector unit writes
     L = 6  # floats from memory
@@ -42,8 +42,8 @@ def shape(spec: AccelSpec, store: Store) -> Shape:
     shapes = {
         Store.COMMAND: (2 * spec.block_commands, 8 * COMMAND_BYTES),
         Store.X: (spec.act_words, spec.act_word * bits),
-        Store.W: (spec.weight_lines, spec.rows * bits),
-        Store.PLACES: (max(1, spec.index_lines), 8 * spec.rows),
+        Store.W: (spec.weight_lines, spec.weight_word * bits),
+        Store.PLACES: (max(1, spec.index_lines), 8 * spec.weight_word),
         Store.P: (spec.product_words, floats),
         Store.V: (spec.float_words, floats),
         Store.L: (spec.loaded_words, floats),

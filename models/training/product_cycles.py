@@ -15,7 +15,7 @@ class ProductCycles:
     """Both units' state between products.
 
     A tile takes ``max(beats, lines + 1)`` cycles, which are at least ``ACCUMULATE_GAP``: the
-    machine has that many lines in a tile (``models.numbers.FEWEST_COLUMNS``).
+    machine has that many lines in a tile (``models.numbers.FEWEST``).
 
     Parameters
     ----------

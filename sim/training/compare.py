@@ -206,27 +206,27 @@ def _rows_of_lines(command: Command, rows: int, pitch: int) -> Ints:
 def _lines(spec: AccelSpec, packed: Weights, command: Command) -> list[Writes]:
     """Return the lines of packed weights, row after row of the matrix."""
     inputs, outputs = packed.values.shape
-    k_lines = -(-inputs // spec.rows)
+    k_lines = -(-inputs // spec.weight_word)
     row = np.arange(outputs)
     line = (row // spec.columns * k_lines * spec.columns + row % spec.columns)[:, None]
     line = line + np.arange(k_lines)[None, :] * spec.columns
-    values = np.zeros((outputs, k_lines * spec.rows), dtype=np.uint16)
+    values = np.zeros((outputs, k_lines * spec.weight_word), dtype=np.uint16)
     values[:, :inputs] = packed.values.T
     out = [
         Writes(
             store=Store.W,
             slices=(command["row_base"] + line).reshape(-1),
-            values=values.reshape(-1, spec.rows),
-            counts=np.ones((outputs * k_lines, spec.rows), dtype=bool),
+            values=values.reshape(-1, spec.weight_word),
+            counts=np.ones((outputs * k_lines, spec.weight_word), dtype=bool),
         )
     ]
     if packed.places is not None:
-        places = np.zeros((outputs, k_lines * spec.rows), dtype=np.uint8)
+        places = np.zeros((outputs, k_lines * spec.weight_word), dtype=np.uint8)
         places[:, :inputs] = packed.places.T
-        lines = places.reshape(-1, spec.rows)
-        real = np.zeros((outputs, k_lines * spec.rows), dtype=bool)
+        lines = places.reshape(-1, spec.weight_word)
+        real = np.zeros((outputs, k_lines * spec.weight_word), dtype=bool)
         real[:, :inputs] = True
-        halves = real.reshape(-1, spec.rows)
+        halves = real.reshape(-1, spec.weight_word)
         out.append(
             Writes(
                 store=Store.PLACES,

@@ -58,9 +58,9 @@ def build_training(
         "TRAINING": 1,
         "BUS_BYTES": spec.bus_bytes,
         "LANES": spec.lanes,
-        "ROWS": spec.rows,
+        "WORD": spec.weight_word,
         "OPERANDS": spec.lanes * spec.data_bits,
-        "LINE": spec.rows * spec.data_bits,
+        "LINE": spec.weight_word * spec.data_bits,
     }
     sources["sharing.vlt"] = sharing(sources["moesaic_top.sv"])
     return build(sources, top=TOP, flags=FLAGS, defines=defines, waves=waves)
@@ -111,8 +111,8 @@ def _read(spec: AccelSpec, run_dir: Path) -> StepLog:
     floats = ("data", np.float32, (spec.lanes,))
     parts: dict[Store, tuple[str, Any, tuple[int, ...]]] = {
         Store.X: ("data", np.uint16, (spec.lanes,)),
-        Store.W: ("data", np.uint16, (spec.rows,)),
-        Store.PLACES: ("data", np.uint8, (spec.rows // 2,)),
+        Store.W: ("data", np.uint16, (spec.weight_word,)),
+        Store.PLACES: ("data", np.uint8, (spec.weight_word // 2,)),
         **dict.fromkeys((Store.P, Store.V, Store.S, Store.K), floats),
     }
     writes = {

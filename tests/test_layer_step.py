@@ -1,0 +1,149 @@
+"""A layer alone: its step against numpy's own products, and on RTL."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from moesaic.dataflow.training.layer_search import best_mapping, tilings
+from moesaic.dataflow.training.mapper import map_step
+from moesaic.models.accel import NM, AccelSpec
+from moesaic.models.accel_io import load_accel
+from moesaic.models.errors import InputError
+from moesaic.models.float_arithmetic import decode, encode
+from moesaic.models.float_format import FP16
+from moesaic.models.training.execute import Machine, Value
+from moesaic.models.training.layer_shapes import (
+    NETWORKS,
+    LayerShape,
+    macs_of_step,
+    network_layers,
+)
+from moesaic.models.training.layer_step import LayerStep, Tiling, attention_step
+from moesaic.models.training.method import Method, Optimiser
+from moesaic.models.training.step import Kind, Role, Step
+from moesaic.sim.training.layer import given_for_layer, run_layer
+
+TINY = load_accel("tiny-train")
+WIDE = replace(TINY, name="wide", columns=16, lanes=16)  # words of weights hold two lines
+BDWP = Method(name="bdwp", nm=NM.parse("2:8"))
+CONV = LayerShape(name="conv", inputs=16, outputs=32, kernel=3, stride=1, size=6)
+DOWN = replace(CONV, name="down", stride=2)
+NARROW = replace(CONV, name="narrow", padded=False)
+LINEAR = LayerShape(name="linear", inputs=24, outputs=32, tokens=13)
+STEM = LayerShape(name="stem", inputs=3, outputs=16, kernel=3, size=6, first=True, sparse=False)
+ATTENTION = LayerShape(name="attention", inputs=32, outputs=32, tokens=9, heads=2)
+SMALL = Tiling(rows=18, outputs=16, inputs=16, forward=1, backward=1, update=3, keep=False)
+WHOLE = Tiling(rows=4096, outputs=32, inputs=32, forward=9, backward=9, update=99, keep=True)
+
+
+def layer_step(layer: LayerShape, tiling: Tiling, method: Method = BDWP, batch: int = 2) -> Step:
+    """Return a layer's step."""
+    return LayerStep(
+        layer, method=method, optimiser=Optimiser(), batch=batch, tiling=tiling
+    ).build()
+
+
+def joined(found: dict[str, Value], prefix: str) -> np.ndarray:
+    """Return all pieces (down) and blocks (across) of a result as floats."""
+    parts: dict[int, list[np.ndarray]] = {}
+    for name, value in found.items():
+        key = name.split(".")
+        if key[0] == prefix and len(key) == 3 and key[2].isdecimal():
+            parts.setdefault(int(key[1]), []).append(decode(np.asarray(value), FP16))
+    return np.concatenate([np.concatenate(row, axis=1) for _, row in sorted(parts.items())])
+
+
+@pytest.mark.parametrize("layer", [CONV, DOWN, NARROW, LINEAR, STEM], ids=lambda x: x.name)
+def test_pieces_and_blocks_change_sums_alone(layer: LayerShape) -> None:
+    """However a layer is cut, its results are those of the whole, up to the order of additions."""
+    results = []
+    for tiling in (SMALL, WHOLE):
+        step = layer_step(layer, tiling, Method())
+        given = given_for_layer(step, layer, FP16, seed=1)
+        results.append((Machine(fmt=FP16, rows=8, lanes=8).run(step, given), given))
+    (cut, _), (whole, _) = results
+    names = ["y"] if layer.first else ["y", "dx"]
+    for name in names:
+        a, b = joined(cut, name), joined(whole, name)
+        assert a.shape == b.shape
+        np.testing.assert_allclose(a, b, rtol=4e-3, atol=4e-3)
+        assert np.abs(b).max() > 0.1
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_bounds_are_those_of_the_shapes(name: str) -> None:
+    """Multiply-accumulates and bounds as counted by hand for the published shapes."""
+    layers = network_layers(name)
+    forward = sum(layer.macs * layer.count for layer in layers)
+    bound = macs_of_step(layers) / macs_of_step(layers, 0.25)
+    wanted = {
+        "resnet9": (1.162e9, 1.996),
+        "vit": (0.641e9, 1.919),
+        "vgg19": (0.398e9, 1.994),
+        "resnet18": (2.222e9, 1.996),
+        "resnet50": (4.089e9, 1.962),
+    }[name]
+    assert forward == pytest.approx(wanted[0], rel=1e-3)
+    assert bound == pytest.approx(wanted[1], abs=1e-3)
+
+
+def test_executed_macs_are_those_of_the_layer() -> None:
+    for method, share in ((Method(), 3.0), (BDWP, 1.5)):
+        program = map_step(layer_step(CONV, WHOLE, method), TINY)
+        macs = sum(note.macs for note in program.notes)
+        # taps beyond the image are multiplied as zeros, so nothing is left out
+        assert macs == share * 2 * CONV.macs
+
+
+@pytest.mark.parametrize("spec", [TINY, WIDE], ids=lambda s: s.name)
+@pytest.mark.parametrize("layer", [CONV, DOWN, NARROW, LINEAR, STEM], ids=lambda x: x.name)
+def test_layer_on_rtl(layer: LayerShape, spec: AccelSpec, tmp_path: Path) -> None:
+    tiling = replace(SMALL, outputs=16, inputs=16)
+    run = run_layer(layer_step(layer, tiling), layer, spec, tmp_path)
+    assert run.failures == []
+    assert run.compared > 1000
+
+
+def test_attention_on_rtl(tmp_path: Path) -> None:
+    step = attention_step(ATTENTION, optimiser=Optimiser(), batch=2)
+    run = run_layer(step, ATTENTION, WIDE, tmp_path)
+    assert run.failures == []
+
+
+def test_search_takes_the_fastest() -> None:
+    best = best_mapping(TINY, CONV, BDWP, 2)
+    cycles = []
+    for tiling in tilings(TINY, CONV, BDWP, 2):
+        try:
+            step = layer_step(CONV, tiling)
+            cycles.append(map_and_count(step, TINY))
+        except InputError:
+            continue
+    assert len(set(cycles)) > 1
+    assert best.timing.cycles == min(cycles)
+
+
+def map_and_count(step: Step, spec: AccelSpec) -> int:
+    """Return a step's cycles."""
+    from moesaic.dataflow.training.cycles import predict_step
+
+    return predict_step(map_step(step, spec)).cycles
+
+
+def test_tensors_come_from_memory_and_go_back() -> None:
+    step = layer_step(LINEAR, SMALL)
+    roles = {role: {t.name.split(".")[0] for t in step.tensors.values() if t.role == role} for role in Role}
+    assert roles[Role.INPUT] == {"x", "g"}
+    assert roles[Role.STATE] == {"forward", "backward", "weights"}
+    assert roles[Role.NEXT] == {"y", "dx", "forward", "backward", "weights"}
+    assert encode is not None
+    assert all(t.nm is not None for t in step.tensors.values() if t.kind == Kind.WEIGHTS)
+
+
+def test_other_methods_are_refused() -> None:
+    with pytest.raises(InputError, match="method of a layer alone must be dense, bdwp or sdwp"):
+        layer_step(CONV, SMALL, Method(name="sdgp", nm=NM.parse("2:8")))
+    with pytest.raises(InputError, match="network must be one of resnet9, vit"):
+        network_layers("lenet")
