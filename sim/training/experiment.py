@@ -22,7 +22,8 @@ from moesaic.models.training.execute import Machine, Value, Weights
 from moesaic.models.training.method import METHODS
 from moesaic.models.training.state import first_state, next_state
 from moesaic.models.training.step import Role
-from moesaic.models.training.trainee import load_trainee
+from moesaic.models.training.trainee import Trainee, load_trainee
+from moesaic.sim.training.against_dense import DenseStep, predict_dense
 from moesaic.sim.training.step_result import StepOptions, StepResult, StepRun
 
 Progress = Callable[[str], None]
@@ -49,6 +50,8 @@ def run_steps(options: StepOptions, progress: Progress = _silent) -> StepResult:
     timing = predict_step(program)
     seconds["map"] = perf_counter() - began
 
+    dense, notes = _dense(model, spec, options, progress, seconds)
+
     state = first_state(step, model.parameters, fmt)
     runs = []
     for number in range(options.steps):
@@ -66,6 +69,8 @@ def run_steps(options: StepOptions, progress: Progress = _silent) -> StepResult:
         timing=timing,
         runs=runs,
         seconds=seconds,
+        dense=dense,
+        notes=notes,
     )
 
 
@@ -82,6 +87,26 @@ def _check(options: StepOptions, spec: AccelSpec) -> None:
     if nm is not None and nm not in spec.sparsity:
         known = ", ".join(map(str, spec.sparsity))
         raise InputError(f"--nm must be one of {known} on {spec.name}, not {nm}")
+
+
+def _dense(
+    model: Trainee,
+    spec: AccelSpec,
+    options: StepOptions,
+    progress: Progress,
+    seconds: dict[str, float],
+) -> tuple[DenseStep | None, list[str]]:
+    """Predict the dense step beside a sparse one; None, and a note, where it does not fit."""
+    if options.method.nm is None:
+        return None, []
+    progress("map the dense step")
+    began = perf_counter()
+    try:
+        return predict_dense(model, spec, optimiser=options.optimiser, batch=options.batch), []
+    except InputError as error:
+        return None, [f"no dense step to compare with: {error}"]
+    finally:
+        seconds["dense"] = perf_counter() - began
 
 
 def _run(
