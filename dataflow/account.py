@@ -95,6 +95,11 @@ def spent_cycles(units: Sequence[list[Span]], cycles: int, *, last: str) -> dict
     return spent
 
 
+def busy_cycles(spans: list[Span], cycles: int) -> int:
+    """Return in how many of `cycles` at least one of the spans runs."""
+    return sum(stop - start for start, stop, _ in _claim([(0, cycles)], spans)[0])
+
+
 def _claim(
     free: list[tuple[int, int]], spans: list[Span]
 ) -> tuple[list[Span], list[tuple[int, int]]]:

@@ -16,6 +16,12 @@ class Cause(StrEnum):
     OTHER = "other"  # start, drain, store, hand-over
 
 
+CAUSES = {
+    Cause.PRODUCT: "product busy",
+    Cause.VECTOR: "vector unit exposed",
+    Cause.MEMORY: "waiting for memory",
+    Cause.OTHER: "other",
+}
 _UNIT_OF = {Cause.PRODUCT: "stream", Cause.VECTOR: "vector", Cause.MEMORY: "load"}
 
 

@@ -27,6 +27,7 @@ class LayerRow:
     op: str
     nm: str | None = None
     macs: int
+    dense_macs: int | None = None
     cycles_predicted: int
     cycles_rtl: int | None = None
     bytes_read: int
@@ -37,11 +38,15 @@ class LayerRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
-    """One command on a unit: taken in cycle `start`, done in cycle `end`."""
+    """One command on a unit: taken in cycle `start`, done in cycle `end`.
+
+    `part` is that of a layer that has several, `stage` that of a training step.
+    """
 
     unit: str
     node: str
     part: int = 0
+    stage: str = ""
     start: int
     end: int
 
@@ -63,12 +68,11 @@ class Fill:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """A whole run; the fields carry the names of the JSON, which has more.
+class Measured:
+    """What a run and a training step have; the fields carry the names of the JSON, which has more.
 
-    `mismatches` is a count or a list with one item each, `failures` a line each; `accuracy` has a
-    metric, images and the results ``float``, ``quantised`` and perhaps ``rtl``. Cycles and bytes
-    are those of one batch. `accelerator`, `synth` and `pnr` are free objects.
+    `mismatches` is a count or a list with one item each, `failures` a line each. Cycles and bytes
+    are those of one batch.
     """
 
     model: str
@@ -80,7 +84,6 @@ class Run:
     dense_macs: int | None = None
     seed: int
     stall: float = 0.0
-    images: int = 1
     bit_exact: bool
     layers_compared: int
     mismatches: int | list[Any]
@@ -95,17 +98,11 @@ class Run:
     clock_hz: float
     clock_is: str
     latency_s: float
-    accuracy: dict[str, float | str | None] | None = None
     seconds: dict[str, float | None]
     layers: list[LayerRow]
     timeline: list[Bar] = field(default_factory=list)
-    scratchpads: dict[str, Fill] = field(default_factory=dict)
-    memory: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     command: str | None = None
-    accelerator: dict[str, Any] | None = None
-    synth: dict[str, Any] | None = None
-    pnr: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if self.cycles_predicted < 1:
@@ -123,7 +120,7 @@ class Run:
 
     @property
     def mismatch_count(self) -> int:
-        """Layers that differ."""
+        """Layers, or operations, that differ."""
         return self.mismatches if isinstance(self.mismatches, int) else len(self.mismatches)
 
     @property
@@ -132,6 +129,23 @@ class Run:
         if self.cycles_exact is None and self.cycles_rtl is not None:
             return self.cycles_rtl == self.cycles_predicted
         return None if self.cycles_rtl is None else self.cycles_exact
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run(Measured):
+    """A whole run.
+
+    `accuracy` has a metric, images and the results ``float``, ``quantised`` and perhaps ``rtl``;
+    `accelerator`, `synth` and `pnr` are free objects.
+    """
+
+    images: int = 1
+    accuracy: dict[str, float | str | None] | None = None
+    scratchpads: dict[str, Fill] = field(default_factory=dict)
+    memory: dict[str, float] = field(default_factory=dict)
+    accelerator: dict[str, Any] | None = None
+    synth: dict[str, Any] | None = None
+    pnr: dict[str, Any] | None = None
 
 
 def load_run(directory: Path) -> Run:

@@ -1,5 +1,6 @@
 """What a person wants to know after a training step, as two small tables."""
 
+from math import nan
 from typing import Any
 
 
@@ -16,12 +17,14 @@ def step_summary(step: dict[str, Any]) -> str:
         ("cycles", _cycles(step)),
         ("floor", f"{floor['max']:,}, {cycles / floor['max'] - 1:+.1%} above"),
         ("utilisation", f"{step['utilisation']:.1%} of {step['macs_per_cycle']} MACs per cycle"),
-        ("work", f"{step['macs']:,} MACs executed"),
+        ("work", _work(step)),
+        *_against_dense(step),
         ("memory", f"{step['bytes_read']:,} bytes read, {step['bytes_written']:,} written"),
-        ("loss", ", ".join(f"{loss:.6f}" for loss in step["loss"][:12])),
+        ("loss", ", ".join(f"{nan if x is None else x:.6f}" for x in step["loss"][:12])),
     ]
     if any(step["overflow"]):
         rows.append(("overflow", "a gradient was not finite: the step must be skipped"))
+    rows += [("note", note) for note in step["notes"]]
     width = max(len(name) for name, _ in rows)
     lines = [f"  {name:<{width}}  {value}" for name, value in rows]
     lines.append(f"  {'stage':<{width}}  {'MACs':>14} {'predicted':>12} {'on RTL':>12}")
@@ -31,6 +34,25 @@ def step_summary(step: dict[str, Any]) -> str:
             f"  {name:<{width}}  {stage['macs']:>14,} {stage['cycles_predicted']:>12,} {seen:>12}"
         )
     return "\n".join(lines)
+
+
+def _work(step: dict[str, Any]) -> str:
+    text = f"{step['macs']:,} MACs executed, {step['gops']:.2f} GOP/s"
+    if step["dense_macs"] != step["macs"]:
+        text += f"; {step['dense_macs']:,} if dense, {step['dense_equivalent_gops']:.2f} GOP/s"
+    return f"{text} at {step['clock_hz'] / 1e6:g} MHz ({step['clock_is']})"
+
+
+def _against_dense(step: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return speed-up and bound of a sparse step."""
+    if step["dense"] is None:
+        return []
+    cycles = step["dense"]["cycles_predicted"]
+    rows = [("speed-up", f"{step['speedup']:.3f} against {cycles:,} cycles dense, predicted")]
+    if step["bound"] is not None:
+        text = f"{step['bound']:.3f} by the MACs of these layers, {step['of_bound']:.1%} reached"
+        rows.append(("bound", text))
+    return rows
 
 
 def _bits(step: dict[str, Any]) -> str:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from moesaic.reports.cycle_account import Cause, account, busy_cycles, by_node
+from moesaic.reports.groups import block_of, kind_of
 from moesaic.reports.run_record import UNITS, Bar
-from moesaic.reports.run_view import block_of, kind_of
 from moesaic.reports.timeline_view import MAX_LANES, assign_lanes
 
 

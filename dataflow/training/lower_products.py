@@ -13,11 +13,16 @@ from moesaic.models.training.step import Layout, Product, Ref, Term
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One part of a product: its two commands, the MACs executed, and its first row."""
+    """One part of a product: its two commands, the MACs executed, and its first row.
+
+    `dense_macs` are the MACs without N:M, `weights` is the tensor that the array holds.
+    """
 
     stationary: Work
     stream: Work
     macs: int
+    dense_macs: int
+    weights: str
     row: int
 
 
@@ -99,9 +104,15 @@ class ProductLowering:
             writes=(self.places.span(part),) if last else (),
         )
         columns = min(part.channels - tile * spec.columns, tiles * spec.columns)
-        macs = part.rows * term.left.channels * columns
-        macs = macs if nm is None else macs * nm.n // nm.m
-        return Part(stationary=stationary, stream=stream, macs=macs, row=row)
+        dense_macs = part.rows * term.left.channels * columns
+        return Part(
+            stationary=stationary,
+            stream=stream,
+            macs=dense_macs if nm is None else dense_macs * nm.n // nm.m,
+            dense_macs=dense_macs,
+            weights=term.right.tensor.name if term.layout == Layout.WEIGHTS else "",
+            row=row,
+        )
 
     def _held(self, term: Term, place: Place, tile: int) -> dict[str, int]:
         """Return where the stationary operand lies in X."""

@@ -30,13 +30,16 @@ MAX_BEATS = (1 << 16) - 1  # of a copy's piece
 class TrainNote:
     """What a command is for: operation with its number in the step, stage, MACs executed.
 
-    `row` is the first row of a product's part; copies and what the machine needs have number -1.
+    `row` is the first row of a product's part, `dense_macs` its MACs without N:M, `weights` the
+    packed tensor that it multiplies; copies and what the machine needs have number -1.
     """
 
     op: str
     number: int = -1
     stage: str = ""
     macs: int = 0
+    dense_macs: int = 0
+    weights: str = ""
     row: int = 0
 
 
@@ -134,10 +137,26 @@ class TrainMapper:
                 self._work(self.lowering.pack_work(op), op)
             case Product():
                 for part in self.products.works(op):
-                    self._work(part.stationary, op)
-                    self._work(part.stream, op, macs=part.macs, row=part.row)
+                    self._work(part.stationary, op, weights=part.weights)
+                    self._work(
+                        part.stream,
+                        op,
+                        macs=part.macs,
+                        dense_macs=part.dense_macs,
+                        weights=part.weights,
+                        row=part.row,
+                    )
 
-    def _work(self, work: Work, op: Op, *, macs: int = 0, row: int = 0) -> None:
+    def _work(
+        self,
+        work: Work,
+        op: Op,
+        *,
+        macs: int = 0,
+        dense_macs: int = 0,
+        weights: str = "",
+        row: int = 0,
+    ) -> None:
         self._begin_block()
         waits = self.board.add(work.unit, reads=work.reads, writes=work.writes, ports=work.ports)
         copy = work.unit in (Unit.LOAD, Unit.STORE)
@@ -148,6 +167,8 @@ class TrainMapper:
                 number=-1 if copy else self.number,
                 stage=op.stage,
                 macs=macs,
+                dense_macs=dense_macs,
+                weights=weights,
                 row=row,
             )
         )
