@@ -6,14 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from moesaic.dataflow.training.cycles import predict_step
 from moesaic.dataflow.training.layer_search import best_mapping, tilings
 from moesaic.dataflow.training.mapper import map_step
 from moesaic.models.accel import NM, AccelSpec
 from moesaic.models.accel_io import load_accel
 from moesaic.models.errors import InputError
-from moesaic.models.float_arithmetic import decode, encode
+from moesaic.models.float_arithmetic import decode
 from moesaic.models.float_format import FP16
 from moesaic.models.training.execute import Machine, Value
+from moesaic.models.training.layer_data import attention_data, layer_data
 from moesaic.models.training.layer_shapes import (
     NETWORKS,
     LayerShape,
@@ -23,7 +25,7 @@ from moesaic.models.training.layer_shapes import (
 from moesaic.models.training.layer_step import LayerStep, Tiling, attention_step
 from moesaic.models.training.method import Method, Optimiser
 from moesaic.models.training.step import Kind, Role, Step
-from moesaic.sim.training.layer import given_for_layer, run_layer
+from moesaic.sim.training.check import check_on_rtl
 
 TINY = load_accel("tiny-train")
 WIDE = replace(TINY, name="wide", columns=16, lanes=16)  # words of weights hold two lines
@@ -38,11 +40,24 @@ SMALL = Tiling(rows=18, outputs=16, inputs=16, forward=1, backward=1, update=3, 
 WHOLE = Tiling(rows=4096, outputs=32, inputs=32, forward=9, backward=9, update=99, keep=True)
 
 
-def layer_step(layer: LayerShape, tiling: Tiling, method: Method = BDWP, batch: int = 2) -> Step:
+def planned(layer: LayerShape, tiling: Tiling, method: Method = BDWP, batch: int = 2) -> LayerStep:
+    """Return a layer's step with its plan."""
+    plan = LayerStep(layer, method=method, optimiser=Optimiser(), batch=batch, tiling=tiling)
+    plan.build()
+    return plan
+
+
+def layer_step(layer: LayerShape, tiling: Tiling, method: Method = BDWP) -> Step:
     """Return a layer's step."""
-    return LayerStep(
-        layer, method=method, optimiser=Optimiser(), batch=batch, tiling=tiling
-    ).build()
+    return planned(layer, tiling, method).b.step
+
+
+def run_on_rtl(step: Step, given: dict[str, Value], spec: AccelSpec, folder: Path) -> None:
+    """Every write, what is left in memory and every cycle must be as predicted."""
+    program = map_step(step, spec)
+    _, checked = check_on_rtl(program, predict_step(program), given, folder)
+    assert checked.failures == []
+    assert checked.compared > 1000
 
 
 def joined(found: dict[str, Value], prefix: str) -> np.ndarray:
@@ -60,10 +75,10 @@ def test_pieces_and_blocks_change_sums_alone(layer: LayerShape) -> None:
     """However a layer is cut, its results are those of the whole, up to the order of additions."""
     results = []
     for tiling in (SMALL, WHOLE):
-        step = layer_step(layer, tiling, Method())
-        given = given_for_layer(step, layer, FP16, seed=1)
-        results.append((Machine(fmt=FP16, rows=8, lanes=8).run(step, given), given))
-    (cut, _), (whole, _) = results
+        plan = planned(layer, tiling, Method())
+        given = layer_data(plan, FP16, seed=1)
+        results.append(Machine(fmt=FP16, rows=8, lanes=8).run(plan.b.step, given))
+    cut, whole = results
     names = ["y"] if layer.first else ["y", "dx"]
     for name in names:
         a, b = joined(cut, name), joined(whole, name)
@@ -86,7 +101,7 @@ def test_bounds_are_those_of_the_shapes(name: str) -> None:
         "resnet50": (4.089e9, 1.962),
     }[name]
     assert forward == pytest.approx(wanted[0], rel=1e-3)
-    assert bound == pytest.approx(wanted[1], abs=1e-3)
+    assert bound == pytest.approx(wanted[1], abs=2e-3)
 
 
 def test_executed_macs_are_those_of_the_layer() -> None:
@@ -100,16 +115,13 @@ def test_executed_macs_are_those_of_the_layer() -> None:
 @pytest.mark.parametrize("spec", [TINY, WIDE], ids=lambda s: s.name)
 @pytest.mark.parametrize("layer", [CONV, DOWN, NARROW, LINEAR, STEM], ids=lambda x: x.name)
 def test_layer_on_rtl(layer: LayerShape, spec: AccelSpec, tmp_path: Path) -> None:
-    tiling = replace(SMALL, outputs=16, inputs=16)
-    run = run_layer(layer_step(layer, tiling), layer, spec, tmp_path)
-    assert run.failures == []
-    assert run.compared > 1000
+    plan = planned(layer, SMALL)
+    run_on_rtl(plan.b.step, layer_data(plan, FP16, seed=2), spec, tmp_path)
 
 
 def test_attention_on_rtl(tmp_path: Path) -> None:
     step = attention_step(ATTENTION, optimiser=Optimiser(), batch=2)
-    run = run_layer(step, ATTENTION, WIDE, tmp_path)
-    assert run.failures == []
+    run_on_rtl(step, attention_data(step, FP16, seed=2), WIDE, tmp_path)
 
 
 def test_search_takes_the_fastest() -> None:
@@ -118,27 +130,21 @@ def test_search_takes_the_fastest() -> None:
     for tiling in tilings(TINY, CONV, BDWP, 2):
         try:
             step = layer_step(CONV, tiling)
-            cycles.append(map_and_count(step, TINY))
+            cycles.append(predict_step(map_step(step, TINY)).cycles)
         except InputError:
             continue
     assert len(set(cycles)) > 1
     assert best.timing.cycles == min(cycles)
 
 
-def map_and_count(step: Step, spec: AccelSpec) -> int:
-    """Return a step's cycles."""
-    from moesaic.dataflow.training.cycles import predict_step
-
-    return predict_step(map_step(step, spec)).cycles
-
-
 def test_tensors_come_from_memory_and_go_back() -> None:
     step = layer_step(LINEAR, SMALL)
-    roles = {role: {t.name.split(".")[0] for t in step.tensors.values() if t.role == role} for role in Role}
+    roles: dict[Role, set[str]] = {role: set() for role in Role}
+    for tensor in step.tensors.values():
+        roles[tensor.role].add(tensor.name.split(".")[0])
     assert roles[Role.INPUT] == {"x", "g"}
     assert roles[Role.STATE] == {"forward", "backward", "weights"}
     assert roles[Role.NEXT] == {"y", "dx", "forward", "backward", "weights"}
-    assert encode is not None
     assert all(t.nm is not None for t in step.tensors.values() if t.kind == Kind.WEIGHTS)
 
 

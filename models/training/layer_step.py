@@ -68,6 +68,7 @@ class Tiling:
 class Piece:
     """Some rows of a linear layer, with the properties of a :class:`Strip` that a step asks for."""
 
+    row: int
     rows: int
 
     g_own = 0
@@ -118,7 +119,7 @@ class LayerStep:
         else:
             rows = batch * layer.rows
             cuts = range(0, rows, tiling.rows)
-            self.pieces = [Piece(rows=min(tiling.rows, rows - cut)) for cut in cuts]
+            self.pieces = [Piece(row=cut, rows=min(tiling.rows, rows - cut)) for cut in cuts]
         self.inputs = layer.inputs if self.convolution else layer.channels
         self.taps = layer.kernel**2 if self.convolution else 1
         self.out_blocks = _blocks(layer.outputs, tiling.outputs)

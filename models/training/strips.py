@@ -9,7 +9,7 @@ from moesaic.models.training.pixels import Pixels
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Strip:
-    """Lines ``[first, last)`` of the results of `images` images, and what belongs to them.
+    """Lines ``[first, last)`` of the results of images from `image` on, and what belongs to them.
 
     The lines of the input that it owns, ``[own, own_end)``, are those whose gradient it gives;
     it reads input lines ``[x_first, x_last)`` and, for that gradient, result lines
@@ -17,6 +17,7 @@ class Strip:
     """
 
     layer: LayerShape
+    image: int
     images: int
     first: int
     last: int
@@ -148,12 +149,12 @@ def strips(layer: LayerShape, batch: int, most: int) -> list[Strip]:
     if most >= area:
         step = min(batch, most // area)
         return [
-            Strip(layer=layer, images=min(step, batch - i), first=0, last=layer.out_size)
+            Strip(layer=layer, image=i, images=min(step, batch - i), first=0, last=layer.out_size)
             for i in range(0, batch, step)
         ]
     lines = max(1, most // layer.out_size)
     return [
-        Strip(layer=layer, images=1, first=y, last=min(y + lines, layer.out_size))
-        for _ in range(batch)
+        Strip(layer=layer, image=i, images=1, first=y, last=min(y + lines, layer.out_size))
+        for i in range(batch)
         for y in range(0, layer.out_size, lines)
     ]

@@ -20,6 +20,7 @@ from moesaic.models.training.memories import Store, shape
 from moesaic.models.training.method import Method, Optimiser
 from moesaic.models.training.trainee import Trainee
 from moesaic.sim.training.against_dense import DenseStep, ratio
+from moesaic.sim.training.checked import Checked
 
 STAGES = ("map", "dense", "model", "elaborate", "compile", "simulate", "compare")
 
@@ -45,20 +46,11 @@ class StepOptions:
 
 
 @dataclass(slots=True, kw_only=True)
-class StepRun:
+class StepRun(Checked):
     """One step: the model's loss, and what RTL made of it."""
 
     loss: float
     overflow: bool
-    cycles: int | None = None
-    compared: int = 0
-    layers: int = 0
-    mismatches: int = 0
-    failures: list[str] = field(default_factory=list)
-    accepted: list[int] = field(default_factory=list)
-    done: list[int] = field(default_factory=list)
-    bytes_read: int = 0
-    bytes_written: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
