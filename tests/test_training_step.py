@@ -14,12 +14,13 @@ from moesaic.dataflow.training.cycles import predict_step
 from moesaic.dataflow.training.mapper import map_step
 from moesaic.models.accel import NM, AccelSpec
 from moesaic.models.accel_io import load_accel
+from moesaic.models.errors import InputError
 from moesaic.models.float_format import BF16, FP16
 from moesaic.models.network import Network
 from moesaic.models.training.execute import Machine, Value, Weights
 from moesaic.models.training.method import METHODS, Method, Optimiser
 from moesaic.models.training.state import first_state, inputs, next_state
-from moesaic.models.training.step import Step
+from moesaic.models.training.step import Role, Step
 from moesaic.models.training.vit_step import VitStep, state_of
 from moesaic.models.zoo_vit import vit_network
 from moesaic.sim.training.compare import StepCompare
@@ -297,6 +298,22 @@ def test_bf16_and_a_narrow_bus(tmp_path: Path) -> None:
     spec = replace(SPEC, name="bf", numbers="bf16", bus_bytes=4, psum_depth=16)
     network, step = small_step(of_method("bdwp"))
     check_on_rtl(step, given_for(network, step, spec), spec, tmp_path)
+
+
+def test_what_has_no_room_waits_in_memory(tmp_path: Path) -> None:
+    """Operands that fit are kept for the weights' gradient; else they are stored and come back."""
+    network, step = small_step(of_method("bdwp"))
+    whole = map_step(step, SPEC)
+    names = {tensor.name for tensor in step.tensors.values() if tensor.role == Role.INNER}
+    assert not names & set(whole.addresses)
+    small = replace(SPEC, name="small", act_words=1 << whole.peak_words["X"].bit_length() - 1)
+    with pytest.raises(InputError, match="act_words must be"):
+        map_step(step, small, spill=False)
+    program = map_step(step, small)
+    assert len(names & set(program.addresses)) > 1
+    timing = predict_step(program)
+    assert timing.bytes_written > predict_step(whole).bytes_written
+    check_on_rtl(step, given_for(network, step), small, tmp_path)
 
 
 def test_steps_in_a_row_have_one_loss_curve(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Tensors of a step as bytes in memory, word by word as their memory on chip holds them."""
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from moesaic.dataflow.training.places import Places
 from moesaic.models.accel import AccelSpec
 from moesaic.models.training.execute import Value, Weights
 from moesaic.models.training.step import Kind, Tensor
+
+ALIGN = 4096  # bytes
 
 
 def tensor_bytes(tensor: Tensor, value: Value, spec: AccelSpec) -> tuple[Bytes, Bytes]:
@@ -77,3 +80,24 @@ def bytes_of(tensor: Tensor, places: Places) -> tuple[int, int]:
         )
     width = spec.act_word * spec.data_bytes if tensor.kind == Kind.OPERAND else 4 * spec.lanes
     return words * width, 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Addresses:
+    """Where tensors lie in memory, and their bytes; each with that of its places."""
+
+    places: Places
+    addresses: dict[str, tuple[int, int]] = field(default_factory=dict)
+    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    end: int = 0
+
+    def put(self, tensor: Tensor) -> None:
+        """Give a tensor an address behind all others."""
+        data, places = self.sizes[tensor.name] = bytes_of(tensor, self.places)
+        middle = _aligned(self.end + data)
+        self.addresses[tensor.name] = (self.end, middle)
+        self.end = _aligned(middle + places)
+
+
+def _aligned(size: int) -> int:
+    return -(-size // ALIGN) * ALIGN

@@ -106,5 +106,5 @@ def _mapped(
         step = LayerStep(
             layer, method=method, optimiser=optimiser, batch=batch, tiling=tiling
         ).build()
-    program = map_step(step, spec)
+    program = map_step(step, spec, spill=False)
     return Mapped(layer=layer, tiling=tiling, program=program, timing=predict_step(program))

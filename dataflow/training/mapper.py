@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,18 +10,17 @@ from numpy.typing import NDArray
 from moesaic.dataflow.packing import Bytes
 from moesaic.dataflow.scoreboard import Scoreboard
 from moesaic.dataflow.steps import Work
-from moesaic.dataflow.training.image import bytes_of, tensor_bytes
+from moesaic.dataflow.training.image import Addresses, tensor_bytes
 from moesaic.dataflow.training.lower import W_WRITE, X_READ, X_WRITE, Lowering
 from moesaic.dataflow.training.lower_products import ProductLowering
-from moesaic.dataflow.training.places import Places, ceil_div, tensors_of, writers
+from moesaic.dataflow.training.places import NoRoomError, Places, ceil_div, tensors_of, writers
+from moesaic.dataflow.training.spills import Uses
 from moesaic.models.accel import AccelSpec
 from moesaic.models.commands import COMMAND_BYTES, Command, Unit
-from moesaic.models.errors import InputError
 from moesaic.models.training.execute import Value
 from moesaic.models.training.memories import Store, shape
 from moesaic.models.training.step import Op, Pack, Pass, Product, Role, Step, Tensor
 
-ALIGN = 4096
 AHEAD = (12, 6, 3, 2, 1, 0)  # operations between a LOAD and the first use of what it brings
 BLOCK = "program"
 MAX_BEATS = (1 << 16) - 1  # of a copy's piece
@@ -48,7 +48,7 @@ class TrainProgram:
     """Commands with their notes, and where the host finds tensors in memory.
 
     `addresses` and `sizes` (bytes) are those of tensors of roles INPUT, STATE and NEXT, and of
-    their places.
+    what waits in memory meanwhile, and of their places.
     """
 
     spec: AccelSpec
@@ -72,10 +72,14 @@ class TrainMapper:
     step : Step
     ahead : int
         Operations between a LOAD and the first use of what it brings.
+    spill : bool
+        Whether tensors that are wanted last wait in memory where there is no room.
     """
 
-    def __init__(self, spec: AccelSpec, step: Step, ahead: int = AHEAD[0]) -> None:
-        self.spec, self.step, self.ahead = spec, step, ahead
+    def __init__(
+        self, spec: AccelSpec, step: Step, ahead: int = AHEAD[0], *, spill: bool = False
+    ) -> None:
+        self.spec, self.step, self.ahead, self.spill = spec, step, ahead, spill
         self.places = Places(spec=spec, stores=writers(step))
         self.lowering = Lowering(spec, self.places)
         self.products = ProductLowering(spec, self.places)
@@ -84,50 +88,73 @@ class TrainMapper:
         self.commands: list[Command] = []
         self.notes: list[TrainNote] = []
         self.number = 0  # of the operation at work
-        self.addresses: dict[str, tuple[int, int]] = {}
-        self.sizes: dict[str, tuple[int, int]] = {}
+        self.uses = Uses(step)
+        self.loads: dict[int, list[Tensor]] = {}
+        self.memory = Addresses(places=self.places)
 
     def run(self) -> TrainProgram:
         """Return the program."""
-        data_end = self._addresses()
-        uses = _uses(self.step)
-        loads = self._loads(uses)
+        for tensor in self.step.tensors.values():
+            if tensor.role != Role.INNER:
+                self.memory.put(tensor)
+            if tensor.role in (Role.INPUT, Role.STATE) and tensor.name in self.uses.all:
+                self._load_before(tensor, self.uses.first(tensor), earliest=0)
         for number, op in enumerate(self.step.ops):
             self.number = number
-            for tensor in loads.get(number, ()):
-                self.places.put(tensor)
-                self._copy(Unit.LOAD, tensor, op)
+            self._load(op)
             for tensor in tensors_of(op):
                 if tensor.name not in self.places.now:
-                    self.places.put(tensor)
+                    self._room(tensor, op, number)
             self._lower(op)
             for tensor in {t.name: t for t in tensors_of(op)}.values():
-                if uses[tensor.name][1] == number:
+                if self.uses.last(tensor) == number:
                     if tensor.role == Role.NEXT:
                         self._copy(Unit.STORE, tensor, op)
                     self.places.drop(tensor)
-        return self._finish(data_end)
+        return self._finish()
 
-    def _addresses(self) -> int:
-        """Give the host's tensors addresses; return the first free one."""
-        at = 0
-        for tensor in self.step.tensors.values():
-            if tensor.role == Role.INNER:
-                continue
-            data, places = self.sizes[tensor.name] = bytes_of(tensor, self.places)
-            start = at
-            at = _aligned(at + data)
-            self.addresses[tensor.name] = (start, at)
-            at = _aligned(at + places)
-        return at
+    # ---- room on chip -------------------------------------------------------------------------
+    def _load_before(self, tensor: Tensor, use: int, *, earliest: int) -> None:
+        self.loads.setdefault(max(earliest, use - self.ahead), []).append(tensor)
 
-    def _loads(self, uses: Mapping[str, tuple[int, int]]) -> dict[int, list[Tensor]]:
-        """Return what is loaded before each operation."""
-        out: dict[int, list[Tensor]] = {}
-        for tensor in self.step.tensors.values():
-            if tensor.role in (Role.INPUT, Role.STATE) and tensor.name in uses:
-                out.setdefault(max(0, uses[tensor.name][0] - self.ahead), []).append(tensor)
-        return out
+    def _load(self, op: Op) -> None:
+        """Load what is due; what finds no room comes later, but in time."""
+        for tensor in self.loads.pop(self.number, ()):
+            use = self.uses.after(tensor, self.number - 1)
+            try:
+                self._room(tensor, op, use)
+            except NoRoomError:
+                if not self.spill or use == self.number:
+                    raise
+                self.loads.setdefault(self.number + 1, []).append(tensor)
+            else:
+                self._copy(Unit.LOAD, tensor, op)
+
+    def _room(self, tensor: Tensor, op: Op, use: int) -> None:
+        """Give a tensor room for operation `use`, if need be that of one which is wanted later."""
+        while True:
+            try:
+                self.places.put(tensor)
+            except NoRoomError as full:
+                if not self.spill:
+                    raise
+                last = self.uses.victim(self.places, full.store, op, self.number, use)
+                if last is None:
+                    raise
+                self._send_away(last, op)
+            else:
+                return
+
+    def _send_away(self, tensor: Tensor, op: Op) -> None:
+        """Free a tensor's room until its next use; memory has it, or gets it now."""
+        if tensor.name not in self.memory.addresses:
+            self.memory.put(tensor)
+            self._copy(Unit.STORE, tensor, op)
+        if self.places.now[tensor.name].store == Store.V:
+            self.places.stores[tensor.name] = Store.L  # what comes from memory lies there
+        self.places.drop(tensor)
+        use = self.uses.after(tensor, self.number)
+        self._load_before(tensor, use, earliest=self.number + 1)
 
     def _lower(self, op: Op) -> None:
         match op:
@@ -175,7 +202,8 @@ class TrainMapper:
 
     def _copy(self, unit: Unit, tensor: Tensor, op: Op) -> None:
         """Copy a tensor, and its places, between memory and chip."""
-        place, (address, place_address) = self.places.now[tensor.name], self.addresses[tensor.name]
+        place = self.places.now[tensor.name]
+        address, place_address = self.memory.addresses[tensor.name]
         pieces = [(place.store, place.base, place.words, address)]
         if place.place_words:
             pieces.append((Store.PLACES, place.place_base, place.place_words, place_address))
@@ -228,7 +256,8 @@ class TrainMapper:
         self.commands.append(fields | self.board.add(Unit.LOAD))
         self.notes.append(TrainNote(op=BLOCK))
 
-    def _finish(self, data_end: int) -> TrainProgram:
+    def _finish(self) -> TrainProgram:
+        data_end = self.memory.end
         self._begin_block()
         waits = self.board.fields(dict(self.board.counts))
         self.commands.append({"unit": Unit.END, **waits})
@@ -243,22 +272,27 @@ class TrainMapper:
             step=self.step,
             commands=self.commands,
             notes=self.notes,
-            addresses=self.addresses,
-            sizes=self.sizes,
+            addresses=self.memory.addresses,
+            sizes=self.memory.sizes,
             program_address=data_end,
             memory_bytes=data_end + blocks * spec.block_commands * COMMAND_BYTES,
             peak_words={s.name: arena.peak for s, arena in self.places.arenas.items()},
         )
 
 
-def map_step(step: Step, spec: AccelSpec) -> TrainProgram:
-    """Map a step, loading as early as the memories allow; see :class:`TrainMapper`."""
-    for ahead in AHEAD[:-1]:
+def map_step(step: Step, spec: AccelSpec, *, spill: bool = True) -> TrainProgram:
+    """Map a step, loading as early as the memories allow; see :class:`TrainMapper`.
+
+    Only where all tensors do not fit on chip some wait in memory, unless `spill` forbids that.
+    """
+    ways = [*product((False, True) if spill else (False,), AHEAD)]
+    for number, (away, ahead) in enumerate(ways):
         try:
-            return TrainMapper(spec, step, ahead).run()
-        except InputError:
-            continue
-    return TrainMapper(spec, step, AHEAD[-1]).run()
+            return TrainMapper(spec, step, ahead, spill=away).run()
+        except NoRoomError:
+            if number == len(ways) - 1:
+                raise
+    raise AssertionError  # the last way returns or raises
 
 
 def memory_image(program: TrainProgram, given: Mapping[str, Value]) -> NDArray[np.uint8]:
@@ -272,16 +306,3 @@ def memory_image(program: TrainProgram, given: Mapping[str, Value]) -> NDArray[n
         for address, data in zip(program.addresses[name], parts, strict=True):
             image[address : address + len(data)] = data
     return image
-
-
-def _uses(step: Step) -> dict[str, tuple[int, int]]:
-    """Return the first and the last operation that knows each tensor."""
-    out: dict[str, tuple[int, int]] = {}
-    for number, op in enumerate(step.ops):
-        for tensor in tensors_of(op):
-            out[tensor.name] = (out.get(tensor.name, (number, 0))[0], number)
-    return out
-
-
-def _aligned(size: int) -> int:
-    return -(-size // ALIGN) * ALIGN

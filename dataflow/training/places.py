@@ -20,6 +20,14 @@ NAMES = {
 }
 
 
+class NoRoomError(InputError):
+    """A memory has no room for a tensor."""
+
+    def __init__(self, store: Store, text: str) -> None:
+        super().__init__(text)
+        self.store = store
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """A tensor's room: words ``base .. base + words - 1``, `pitch` words from row to row.
@@ -77,6 +85,11 @@ def _written(op: Op) -> list[tuple[Ref, Store]]:
         case Pack():
             return [(op.dense_out, Store.V)] if op.dense_out is not None else []
     return []
+
+
+def written_by(op: Op) -> list[Tensor]:
+    """Return the tensors that an operation writes, packed weights apart."""
+    return [ref.tensor for ref, _ in _written(op)]
 
 
 def tensors_of(op: Op) -> list[Tensor]:
@@ -141,7 +154,11 @@ class Places:
         place_base = place_words = 0
         if tensor.nm is not None:
             place_words = ceil_div(words, 2)
-            place_base = self._take(tensor, Store.PLACES, place_words)
+            try:
+                place_base = self._take(tensor, Store.PLACES, place_words)
+            except NoRoomError:
+                self.arenas[store].free(base, words)
+                raise
         place = Place(
             store=store,
             base=base,
@@ -196,9 +213,11 @@ class Places:
         if base is None:
             arena = self.arenas[store]
             used = sum(stop - start for start, stop in arena.live)
-            raise InputError(
-                f"{NAMES[store]} must be at least {used + words} for {tensor.name} ({words} words "
-                f"beside {used} in use), not {arena.depth}"
+            least = f"at least {used + words}" if used + words > arena.depth else "larger"
+            raise NoRoomError(
+                store,
+                f"{NAMES[store]} must be {least} for {tensor.name} ({words} words in a row beside "
+                f"{used} in use), not {arena.depth}",
             )
         return base
 
