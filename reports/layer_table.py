@@ -17,7 +17,6 @@ from typing import Any
 from moesaic.dataflow.training.account import by_stage, shares
 from moesaic.dataflow.training.layer_search import Mapped, best_mapping
 from moesaic.models.accel import NM, AccelSpec
-from moesaic.models.accel_io import load_accel
 from moesaic.models.errors import InputError
 from moesaic.models.float_format import FORMATS
 from moesaic.models.training.layer_data import attention_data, layer_data
@@ -25,6 +24,7 @@ from moesaic.models.training.layer_shapes import NETWORKS, macs_of_step, network
 from moesaic.models.training.layer_step import LayerStep
 from moesaic.models.training.method import Method, Optimiser
 from moesaic.reports.files import check_file, write_json
+from moesaic.sim.training.experiment import load_training_accel
 
 BATCHES = {"resnet9": 64, "vit": 64, "vgg19": 64, "resnet18": 32, "resnet50": 16}
 """Images of a step: more of them share one update, and fewer fit the mapper's patience."""
@@ -177,7 +177,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ratios = options.ratio or [*RATIOS]
     try:
         check_file(options.json, "--json")
-        return _run(load_accel(options.accel), options.network or [*NETWORKS], ratios, options)
+        return _run(
+            load_training_accel(options.accel), options.network or [*NETWORKS], ratios, options
+        )
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
