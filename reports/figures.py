@@ -46,6 +46,11 @@ def percent(value: float | None, digits: int = 1) -> str:
     return NONE if value is None else f"{100 * value:.{digits}f} %"
 
 
+def times(value: float | None, digits: int = 2) -> str:
+    """Write a ratio such as ``1.34 \N{MULTIPLICATION SIGN}``; a dash for None."""
+    return NONE if value is None else f"{value:.{digits}f} \N{MULTIPLICATION SIGN}"
+
+
 def metric_name(metric: str) -> str:
     """Return what people call a metric."""
     return {"top1": "top-1", "accuracy": "patch accuracy"}.get(metric, metric)

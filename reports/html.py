@@ -14,6 +14,8 @@ from moesaic.reports.ablation_record import ABLATION_FILE, load_ablation
 from moesaic.reports.ablation_view import ablation_view
 from moesaic.reports.run_record import RUN_FILE, load_run
 from moesaic.reports.run_view import run_view
+from moesaic.reports.step_record import STEP_FILE, load_step
+from moesaic.reports.step_view import step_view
 
 REPORT_FILE = "report.html"
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -25,8 +27,8 @@ def build_report(directory: Path) -> Path:
     Parameters
     ----------
     directory : Path
-        Holds `run.json`, as `moesaic run` leaves it, or `ablation.json`, as `moesaic ablate` does;
-        `report.html` is put beside it.
+        Holds `run.json`, as `moesaic run` leaves it, `step.json` of `moesaic step` or
+        `ablation.json` of `moesaic ablate`; `report.html` is put beside it.
 
     Raises
     ------
@@ -37,6 +39,8 @@ def build_report(directory: Path) -> Path:
     if (directory / ABLATION_FILE).exists():
         view = ablation_view(load_ablation(directory))
         page = render("ablation.html.j2", **view, source=ABLATION_FILE)
+    elif (directory / STEP_FILE).exists():
+        page = render("step.html.j2", **step_view(load_step(directory)), source=STEP_FILE)
     else:
         page = render("run.html.j2", **run_view(load_run(directory)), source=RUN_FILE)
     _write(target, page)
@@ -61,6 +65,7 @@ def render(template: str, **values: Any) -> str:
         "size": figures.size,
         "duration": figures.duration,
         "percent": figures.percent,
+        "times": figures.times,
         "metric_name": figures.metric_name,
         "script_json": script_json,
     }

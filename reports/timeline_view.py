@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from moesaic.reports.cycle_account import busy_cycles
-from moesaic.reports.run_record import UNITS, Bar, Run
+from moesaic.reports.run_record import UNITS, Bar, Measured
 
 MAX_LANES = 4
 TITLES = {
@@ -16,7 +16,7 @@ TITLES = {
 }
 
 
-def timeline_view(run: Run) -> dict[str, Any]:
+def timeline_view(run: Measured) -> dict[str, Any]:
     """Return what ``timeline.js`` draws.
 
     ``nodes`` are the names of layers; each unit has ``bars`` of place in nodes, part, start, stop

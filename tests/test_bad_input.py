@@ -19,6 +19,7 @@ ACCEL = "rows: 8\ncolumns: 8\nlanes: 8\n"
 BOMB = "a: &a [x, x]\nb: &b [*a, *a]\nrows: [*b, *b]\n"
 RUN = "run {model} --backend model --accel"
 TINY = f"{RUN} tiny"
+STEP = "step vit-mnist --accel tiny-train --backend model"
 
 
 def npy(array: Any) -> bytes:
@@ -96,6 +97,10 @@ ARGUMENTS: dict[str, tuple[str, str]] = {
         "step vit-mnist --accel tiny-train --batch 64 --backend model",
         "words must be at least",
     ),
+    "step out is in use": (f"{STEP} --out {{model}}", "holds no step.json"),
+    "step out is a file": (f"{STEP} --out {{model}}/network.json", "holds no step.json"),
+    "step out cannot be made": (f"{STEP} --out /proc/moesaic", "/proc/moesaic"),
+    "step out of no name": (f"{STEP} --out ''", "--out"),
     "unknown model": ("run nosuch --accel tiny", "not 'nosuch'"),
     "empty model": ("run '' --accel tiny", "not ''"),
     "model is a file": ("run {model}/network.json --accel tiny", "network.json"),

@@ -4,7 +4,6 @@ import json
 import re
 from copy import deepcopy
 from functools import cache
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,7 @@ from moesaic.reports.figures import count, duration, percent, short, size
 from moesaic.reports.html import build_report
 from moesaic.sim.experiment import run
 from moesaic.sim.options import RunOptions
-
-HOSTILE = "</script><script>alert('x')</script><img src=x>"
+from tests.page_tools import HOSTILE, Page
 
 
 @cache
@@ -48,25 +46,6 @@ def build(folder: Path, content: object) -> str:
     assert page == folder / "report.html"
     assert sorted(path.name for path in folder.iterdir()) == ["report.html", "run.json"]
     return page.read_text(encoding="utf-8")
-
-
-class Page(HTMLParser):
-    """Collects elements with their attributes, and the text of each."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.texts: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
-
-    def values(self, attribute: str) -> list[str]:
-        return [str(attrs[attribute]) for _, attrs in self.elements if attribute in attrs]
 
 
 def test_page_names_figures_and_layers(tmp_path: Path) -> None:

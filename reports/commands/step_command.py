@@ -6,7 +6,7 @@ import sys
 from moesaic.models.accel import NM
 from moesaic.models.errors import InputError
 from moesaic.reports.arguments import integer, number, path
-from moesaic.reports.files import check_file, write_json
+from moesaic.reports.files import check_directory, check_file, new_directory, write_json
 from moesaic.sim.options import BACKENDS, BATCH_LIMIT, SEED_LIMIT, STALL_LIMIT
 
 METHODS = ("dense", "srste", "sdgp", "sdwp", "bdwp")
@@ -28,11 +28,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stall", type=number(0, STALL_LIMIT), default=0.0, metavar="P")
     parser.add_argument("--decay", type=number(0, 1), default=0.0, help="of pruned weights")
     parser.add_argument("--json", type=path, metavar="FILE", help="all figures")
+    parser.add_argument(
+        "--out", type=path, metavar="DIR", help="directory for all figures and their page"
+    )
 
 
 def execute(options: argparse.Namespace) -> int:
     """Run and print the summary; 1 if something differs."""
+    from moesaic.reports.step_record import STEP_FILE
+
     check_file(options.json, "--json")
+    if options.out:
+        check_directory(options.out, "--out", STEP_FILE)
 
     from moesaic.models.training.method import Method
     from moesaic.sim.training.experiment import StepOptions, run_steps
@@ -59,10 +66,18 @@ def execute(options: argparse.Namespace) -> int:
     content = result.to_json() | {"command": options.line}
     if options.json:
         write_json(options.json, content)
+    if options.out:
+        from moesaic.reports.html import build_report
+
+        with new_directory(options.out) as scratch:
+            write_json(scratch / STEP_FILE, content)
+            page = options.out / build_report(scratch).name
 
     from moesaic.reports.step_summary import step_summary
 
     print(step_summary(content))
+    if options.out:
+        print(f"report: {page}", flush=True)
     if content["failures"]:
         print(f"moesaic: comparison failed: {content['failures'][0]}", file=sys.stderr)
         return 1
