@@ -22,7 +22,8 @@ from moesaic.models.training.linear import (
 )
 from moesaic.models.training.loss import cross_entropy, overflow
 from moesaic.models.training.matrix import Matrix
-from moesaic.models.training.method import Method, Optimiser
+from moesaic.models.training.method import Method
+from moesaic.models.training.optimiser import Optimiser
 from moesaic.models.training.passes import Combine
 from moesaic.models.training.pixels import Geometry
 from moesaic.models.training.pool import (

@@ -48,13 +48,3 @@ class Method:
     def gradient(self) -> NM | None:
         """The output's gradient in that product."""
         return self.nm if self.name == "sdgp" else None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Optimiser:
-    """SGD with momentum, and weight decay on matrices; the loss is scaled by a power of two."""
-
-    rate: float = 0.05
-    momentum: float = 0.9
-    decay: float = 5e-4
-    loss_scale: float = 1024.0

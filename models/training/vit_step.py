@@ -27,8 +27,9 @@ from moesaic.models.training.linear import (
 )
 from moesaic.models.training.loss import cross_entropy, overflow
 from moesaic.models.training.matrix import Matrix
-from moesaic.models.training.method import Method, Optimiser
+from moesaic.models.training.method import Method
 from moesaic.models.training.norm import norm_backward, norm_forward
+from moesaic.models.training.optimiser import Optimiser
 from moesaic.models.training.passes import Combine
 from moesaic.models.training.step import ZERO, Ref, Role, Step, Tensor, Term
 from moesaic.models.training.update import update

@@ -20,8 +20,10 @@ from moesaic.models.commands import UNITS, Unit
 from moesaic.models.errors import InputError
 from moesaic.models.float_format import FORMATS
 from moesaic.models.numbers import INTEGER
+from moesaic.models.training.adam import corrections
 from moesaic.models.training.execute import Machine, Value, Weights
-from moesaic.models.training.method import METHODS, Method, Optimiser
+from moesaic.models.training.method import METHODS, Method
+from moesaic.models.training.optimiser import Optimiser
 from moesaic.models.training.state import first_state, next_state
 from moesaic.models.training.step import Role
 from moesaic.models.training.trainee import Trainee, load_trainee
@@ -114,6 +116,8 @@ class StepResult:
             "backend": options.backend,
             "method": options.method.name,
             "nm": str(options.method.nm) if options.method.nm else None,
+            "optimiser": options.optimiser.kind,
+            "rate": options.optimiser.rate,
             "batch": options.batch,
             "steps": options.steps,
             "seed": options.seed,
@@ -195,10 +199,12 @@ def run_steps(options: StepOptions, progress: Progress = _silent) -> StepResult:
     seconds["map"] = perf_counter() - began
 
     state = first_state(step, model.parameters, fmt)
-    runs = []
+    runs: list[StepRun] = []
     for number in range(options.steps):
         part = slice(number * options.batch, (number + 1) * options.batch)
+        taken = sum(not run.overflow for run in runs)
         given = state | model.inputs(step, images[part], labels[part], fmt)
+        given |= corrections(step, options.optimiser, taken + 1)
         progress(f"step {number + 1} of {options.steps}")
         found, run = _run(program, timing, given, options, seconds)
         runs.append(run)
