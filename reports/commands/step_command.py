@@ -29,6 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stall", type=number(0, STALL_LIMIT), default=0.0, metavar="P")
     parser.add_argument("--decay", type=number(0, 1), default=0.0, help="of pruned weights")
     parser.add_argument(
+        "--update", choices=("2:4",), help="of bdwp: prune the gradient for the weights' product"
+    )
+    parser.add_argument(
         "--optimiser", choices=OPTIMISERS, default="sgd", help="sgd: with momentum 0.9"
     )
     parser.add_argument(
@@ -55,6 +58,7 @@ def execute(options: argparse.Namespace) -> int:
         name=options.method,
         nm=NM.parse(options.nm) if sparse else None,  # a dense step has none
         decay=options.decay,
+        update=NM.parse(options.update) if options.update else None,
     )
     asked = StepOptions(
         model=options.model,

@@ -24,6 +24,7 @@ from moesaic.models.training.adam import corrections
 from moesaic.models.training.execute import Machine, Value, Weights
 from moesaic.models.training.method import METHODS, Method
 from moesaic.models.training.optimiser import Optimiser
+from moesaic.models.training.sparse_update import draws
 from moesaic.models.training.state import first_state, next_state
 from moesaic.models.training.step import Role
 from moesaic.models.training.trainee import Trainee, load_trainee
@@ -116,6 +117,7 @@ class StepResult:
             "backend": options.backend,
             "method": options.method.name,
             "nm": str(options.method.nm) if options.method.nm else None,
+            "update": str(options.method.update) if options.method.update else None,
             "optimiser": options.optimiser.kind,
             "rate": options.optimiser.rate,
             "batch": options.batch,
@@ -205,6 +207,7 @@ def run_steps(options: StepOptions, progress: Progress = _silent) -> StepResult:
         taken = sum(not run.overflow for run in runs)
         given = state | model.inputs(step, images[part], labels[part], fmt)
         given |= corrections(step, options.optimiser, taken + 1)
+        given |= draws(step, options.seed, number + 1)
         progress(f"step {number + 1} of {options.steps}")
         found, run = _run(program, timing, given, options, seconds)
         runs.append(run)
@@ -229,10 +232,10 @@ def load_training_accel(name: str) -> AccelSpec:
 
 
 def _check(options: StepOptions, spec: AccelSpec) -> None:
-    nm = options.method.nm
-    if nm is not None and nm not in spec.sparsity:
-        known = ", ".join(map(str, spec.sparsity))
-        raise InputError(f"--nm must be one of {known} on {spec.name}, not {nm}")
+    known = ", ".join(map(str, spec.sparsity))
+    for name, nm in (("--nm", options.method.nm), ("--update", options.method.update)):
+        if nm is not None and nm not in spec.sparsity:
+            raise InputError(f"{name} must be one of {known} on {spec.name}, not {nm}")
 
 
 def _run(
