@@ -22,7 +22,8 @@ from moesaic.models.float_format import FORMATS
 from moesaic.models.training.layer_data import attention_data, layer_data
 from moesaic.models.training.layer_shapes import NETWORKS, macs_of_step, network_layers
 from moesaic.models.training.layer_step import LayerStep
-from moesaic.models.training.method import Method, Optimiser
+from moesaic.models.training.method import Method
+from moesaic.models.training.optimiser import Optimiser
 from moesaic.reports.files import check_file, write_json
 from moesaic.sim.training.experiment import load_training_accel
 

@@ -10,6 +10,7 @@ def step_summary(step: dict[str, Any]) -> str:
     floor = step["cycles_floor"]
     cycles = step["cycles_predicted"] if rtl is None else rtl
     method = step["method"] + (f" {step['nm']}" if step["nm"] else "")
+    method += (f", update {step['update']}" if step["update"] else "") + f", {step['optimiser']}"
     rows = [
         ("model, accelerator", f"{step['model']} on {step['accel']}, {method}"),
         ("batch", f"{step['batch']} images, {step['tokens']} tokens; {step['steps']} steps"),

@@ -1,5 +1,8 @@
 """Small convolutional networks, their steps and inputs, for tests of training."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 
 from moesaic.models.conv_config import AVERAGE, MAXIMUM, RESIDUAL, ConvConfig
@@ -11,7 +14,8 @@ from moesaic.models.training.conv import Pending, conv_backward, conv_forward
 from moesaic.models.training.conv_step import ConvStep, conv_state
 from moesaic.models.training.execute import Value
 from moesaic.models.training.matrix import Matrix
-from moesaic.models.training.method import Method, Optimiser
+from moesaic.models.training.method import Method
+from moesaic.models.training.optimiser import Optimiser
 from moesaic.models.training.pixels import Geometry
 from moesaic.models.training.state import first_state, pixel_inputs
 from moesaic.models.training.step import Role, Step
@@ -33,9 +37,9 @@ def conv_weights(config: ConvConfig, seed: int = 0) -> Weights:
     return weights
 
 
-def conv_step(config: ConvConfig, method: Method, batch: int = BATCH, **changes: float) -> Step:
+def conv_step(config: ConvConfig, method: Method, batch: int = BATCH, **changes: Any) -> Step:
     """Return the step of a network; without weight decay unless `changes` say so."""
-    optimiser = Optimiser(**({"decay": 0.0, "loss_scale": 64.0} | changes))
+    optimiser = replace(Optimiser(decay=0.0, loss_scale=64.0), **changes)
     return ConvStep("small", config, method=method, optimiser=optimiser, batch=batch).build()
 
 

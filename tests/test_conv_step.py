@@ -16,7 +16,8 @@ from moesaic.models.torch_zoo.convnet import ConvNet
 from moesaic.models.training.builder import Builder
 from moesaic.models.training.conv_step import conv_state
 from moesaic.models.training.execute import Machine, Value
-from moesaic.models.training.method import METHODS, Method, Optimiser
+from moesaic.models.training.method import METHODS, Method
+from moesaic.models.training.optimiser import Optimiser
 from moesaic.models.training.pixels import Geometry
 from moesaic.models.training.pool import max_backward, max_forward
 from moesaic.models.training.state import next_state

@@ -23,7 +23,8 @@ from moesaic.models.training.layer_shapes import (
     network_layers,
 )
 from moesaic.models.training.layer_step import LayerStep, Tiling, attention_step
-from moesaic.models.training.method import Method, Optimiser
+from moesaic.models.training.method import Method
+from moesaic.models.training.optimiser import Optimiser
 from moesaic.models.training.step import Kind, Role, Step
 from moesaic.sim.training.check import check_on_rtl
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,8 @@ from moesaic.models.errors import InputError
 from moesaic.models.float_format import BF16, FP16
 from moesaic.models.network import Network
 from moesaic.models.training.execute import Machine, Value, Weights
-from moesaic.models.training.method import METHODS, Method, Optimiser
+from moesaic.models.training.method import METHODS, Method
+from moesaic.models.training.optimiser import Optimiser
 from moesaic.models.training.state import first_state, inputs, next_state
 from moesaic.models.training.step import Role, Step
 from moesaic.models.training.vit_step import VitStep, state_of
@@ -65,10 +67,10 @@ def small_network(seed: int = 0, depth: int = 2) -> Network:
     return vit_network("small", weights, heads=HEADS, image=IMAGE)
 
 
-def small_step(method: Method, batch: int = BATCH, **changes: float) -> tuple[Network, Step]:
+def small_step(method: Method, batch: int = BATCH, **changes: Any) -> tuple[Network, Step]:
     """Return a small network and its step."""
     network = small_network()
-    optimiser = Optimiser(**({"decay": 0.0, "loss_scale": 64.0} | changes))
+    optimiser = replace(Optimiser(decay=0.0, loss_scale=64.0), **changes)
     return network, VitStep(network, method=method, optimiser=optimiser, batch=batch).build()
 
 

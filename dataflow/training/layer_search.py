@@ -12,7 +12,8 @@ from moesaic.models.errors import InputError
 from moesaic.models.training.layer_shapes import LayerShape
 from moesaic.models.training.layer_step import LayerStep, Tiling, attention_step
 from moesaic.models.training.matrix import fitting
-from moesaic.models.training.method import Method, Optimiser
+from moesaic.models.training.method import Method
+from moesaic.models.training.optimiser import Optimiser
 
 ROWS = (256, 512, 1024, 2048, 4096)
 BLOCKS = (128, 256, 512)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moesaic.models.conv_config import AVERAGE, BRANCH, KERNEL, MAXIMUM, RESIDUAL, ConvConfig
+from moesaic.models.errors import InputError
 from moesaic.models.training.batch_norm import batch_norm_backward, batch_norm_forward
 from moesaic.models.training.builder import Builder, full, whole
 from moesaic.models.training.conv import conv_backward, conv_forward
@@ -22,7 +23,8 @@ from moesaic.models.training.linear import (
 )
 from moesaic.models.training.loss import cross_entropy, overflow
 from moesaic.models.training.matrix import Matrix
-from moesaic.models.training.method import Method, Optimiser
+from moesaic.models.training.method import Method
+from moesaic.models.training.optimiser import Optimiser
 from moesaic.models.training.passes import Combine
 from moesaic.models.training.pixels import Geometry
 from moesaic.models.training.pool import (
@@ -66,6 +68,8 @@ class ConvStep:
     def __init__(
         self, name: str, config: ConvConfig, *, method: Method, optimiser: Optimiser, batch: int
     ) -> None:
+        if method.update is not None:
+            raise InputError(f"{name}: an update of {method.update} is for linear layers alone")
         self.config, self.method, self.batch = config, method, batch
         self.b = Builder(step=Step(name=name), method=method, optimiser=optimiser, batch=batch)
         self.undo: list[Undo] = []

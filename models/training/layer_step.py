@@ -16,7 +16,8 @@ from moesaic.models.training.attention import Heads, attention_backward, attenti
 from moesaic.models.training.builder import Builder, full, whole
 from moesaic.models.training.layer_shapes import LayerShape
 from moesaic.models.training.matrix import fitting
-from moesaic.models.training.method import Method, Optimiser
+from moesaic.models.training.method import Method
+from moesaic.models.training.optimiser import Optimiser
 from moesaic.models.training.pixels import Pixels
 from moesaic.models.training.step import (
     Kind,

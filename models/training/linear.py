@@ -2,6 +2,7 @@
 
 from moesaic.models.training.builder import Builder, full, row, whole
 from moesaic.models.training.matrix import Matrix
+from moesaic.models.training.sparse_update import sparse_weight_gradient
 from moesaic.models.training.step import Kind, Layout, Pack, Ref, Role, Tensor, Term
 from moesaic.models.training.update import update
 
@@ -23,16 +24,18 @@ def bias_of(b: Builder, name: str, channels: int) -> Tensor:
 def linear_backward(b: Builder, matrix: Matrix, x: Ref, gradient: Tensor | Ref) -> Term | None:
     """Append weight and bias updates; return the product that gives the input's gradient.
 
-    ``sdgp`` has that product the other way round; it is appended here and None is returned, its
-    result is the tensor ``<name>.input``.
+    A sparse update of the weights comes later, by :func:`late_update`. ``sdgp`` has that product
+    the other way round; it is appended here and None is returned, its result is the tensor
+    ``<name>.input``.
     """
     name, rows = matrix.name, x.rows
     b.stage = "backward"
     g = b.operands(f"{name}.g", rows, matrix.outputs)
     bias_gradient = b.floats(f"{name}.bias.gradient", 1, matrix.outputs)
     b.work(g.name, gradient, out=g, column_sum=bias_gradient)
-    turned = b.operands(f"{name}.g.turned", matrix.outputs, rows)
-    b.work(turned.name, gradient, out=turned, transpose=True)
+    if matrix.method.update is None:
+        turned = b.operands(f"{name}.g.turned", matrix.outputs, rows)
+        b.work(turned.name, gradient, out=turned, transpose=True)
 
     term = None
     if matrix.backward is not None and not matrix.swapped:
@@ -40,13 +43,24 @@ def linear_backward(b: Builder, matrix: Matrix, x: Ref, gradient: Tensor | Ref) 
     elif matrix.backward is not None:
         _sparse_gradient(b, matrix, gradient, rows)
 
-    b.stage = "weight_update"
-    dw = b.floats(f"{name}.weight.gradient", matrix.outputs, matrix.inputs)
-    b.product(dw.name, dw, Term(left=whole(turned), right=x, layout=Layout.ROWS))
-    matrix.update(dw)
+    if matrix.method.update is None:
+        b.stage = "weight_update"
+        dw = b.floats(f"{name}.weight.gradient", matrix.outputs, matrix.inputs)
+        b.product(dw.name, dw, Term(left=whole(turned), right=x, layout=Layout.ROWS))
+        matrix.update(dw)
     update(b, f"{name}.bias", bias_of(b, name, matrix.outputs), bias_gradient)
     b.stage = "backward"
     return term
+
+
+def late_update(b: Builder, matrix: Matrix, x: Ref, gradient: Tensor | Ref) -> None:
+    """Append a sparse update of the weights, if it is one.
+
+    Its passes need no product, so they run while the array is at work on the input's gradient.
+    """
+    if matrix.method.update is not None:
+        matrix.update(sparse_weight_gradient(b, matrix, x, gradient))
+        b.stage = "backward"
 
 
 def _sparse_gradient(b: Builder, matrix: Matrix, gradient: Tensor | Ref, rows: int) -> None:

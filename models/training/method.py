@@ -6,6 +6,7 @@ from moesaic.models.accel import NM
 from moesaic.models.errors import InputError
 
 METHODS = ("dense", "srste", "sdgp", "sdwp", "bdwp")
+UPDATE_NM = NM(n=2, m=4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,17 +23,23 @@ class Method:
         None for ``dense`` alone.
     decay : float
         What pruned weights lose of themselves through the gradient, ``srste`` and ``bdwp``.
+    update : NM, optional
+        2:4, ``bdwp`` alone: the output's gradient in the product that gives the weights', along
+        the tokens, at random and without bias. Linear layers only.
     """
 
     name: str = "dense"
     nm: NM | None = None
     decay: float = 0.0
+    update: NM | None = None
 
     def __post_init__(self) -> None:
         if self.name not in METHODS:
             raise InputError(f"method must be one of {', '.join(METHODS)}, not {self.name!r:.40}")
         if (self.nm is None) != (self.name == "dense"):
             raise InputError(f"nm must be N:M for a sparse method alone, not {self.nm}")
+        if self.update is not None and (self.name != "bdwp" or self.update != UPDATE_NM):
+            raise InputError(f"update must be {UPDATE_NM}, of bdwp alone, not {self.update}")
 
     @property
     def forward(self) -> NM | None:
@@ -48,13 +55,3 @@ class Method:
     def gradient(self) -> NM | None:
         """The output's gradient in that product."""
         return self.nm if self.name == "sdgp" else None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Optimiser:
-    """SGD with momentum, and weight decay on matrices; the loss is scaled by a power of two."""
-
-    rate: float = 0.05
-    momentum: float = 0.9
-    decay: float = 5e-4
-    loss_scale: float = 1024.0

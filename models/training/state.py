@@ -1,4 +1,4 @@
-"""The state of training between steps: parameters, momentum, and what products read of them."""
+"""The state of training between steps: parameters, moments, and what products read of them."""
 
 from collections.abc import Mapping
 
@@ -14,19 +14,20 @@ from moesaic.models.training.execute import Value, Weights, kept
 from moesaic.models.training.step import Kind, Role, Step, Tensor
 
 NEXT = ".next"
+MOMENTS = (".momentum", ".second")  # what an optimiser keeps of gradients
 
 
 def first_state(
     step: Step, parameters: Mapping[str, NDArray[np.float32]], fmt: FloatFormat
 ) -> dict[str, Value]:
-    """Return the tensors of role STATE before the first step: momentum is zero, weights packed."""
+    """Return the tensors of role STATE before the first step: moments are zero, weights packed."""
     out: dict[str, Value] = {}
     for tensor in step.tensors.values():
         if tensor.role != Role.STATE:
             continue
         if tensor.name in parameters:
             out[tensor.name] = parameters[tensor.name]
-        elif tensor.name.endswith(".momentum"):
+        elif tensor.name.endswith(MOMENTS):
             out[tensor.name] = np.zeros((tensor.rows, tensor.channels), dtype=np.float32)
         else:
             out[tensor.name] = _read_by_products(step, tensor, parameters, fmt)

@@ -18,7 +18,8 @@ from moesaic.models.seeded_conv import seeded_conv_weights
 from moesaic.models.small_images import SIDES, load_images
 from moesaic.models.training.conv_step import ConvStep, conv_state, layer_names
 from moesaic.models.training.execute import Value
-from moesaic.models.training.method import Method, Optimiser
+from moesaic.models.training.method import Method
+from moesaic.models.training.optimiser import Optimiser
 from moesaic.models.training.state import inputs, pixel_inputs
 from moesaic.models.training.step import Step
 from moesaic.models.training.vit_step import VitStep, state_of

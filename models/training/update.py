@@ -1,6 +1,8 @@
-"""The weight update: SGD with momentum and weight decay, in fp32, after the loss is scaled back."""
+"""The weight update: SGD with momentum or Adam, in fp32, after the loss is scaled back."""
 
+from moesaic.models.training.adam import by_size
 from moesaic.models.training.builder import Builder, full, number
+from moesaic.models.training.optimiser import ADAM
 from moesaic.models.training.step import Ref, Role, Tensor
 
 
@@ -8,6 +10,9 @@ def update(
     b: Builder, name: str, weight: Tensor, gradient: Tensor | Ref, *, decay: float = 0.0
 ) -> Tensor:
     """Append ``m' = momentum * m + (gradient / scale + decay * w)``, ``w' = w - rate * m'``.
+
+    With Adam, `momentum` is beta1, and ``m'`` is first divided by the root of the mean square:
+    :mod:`.adam`.
 
     Parameters
     ----------
@@ -31,16 +36,21 @@ def update(
     momentum = b.floats(f"{name}.momentum", rows, channels, Role.STATE)
     speed = b.floats(f"{name}.momentum.next", rows, channels, Role.NEXT)
     new = b.floats(f"{name}.next", rows, channels, Role.NEXT)
-    sgd = b.optimiser
+    how = b.optimiser
+    adam = how.kind == ADAM
     pull = b.floats(f"{name}.pull", rows, channels)
     if decay:
         b.work(f"{name}.decay", weight, p=number(decay), out=pull)
-        scaled, start = 1 / sgd.loss_scale, full(pull)
+        scaled, start = 1 / how.loss_scale, full(pull)
         b.work(pull.name, gradient, p=number(scaled), q=start, out=pull, watch=True)
     else:
-        b.work(pull.name, gradient, p=number(1 / sgd.loss_scale), out=pull, watch=True)
-    b.work(speed.name, momentum, p=number(sgd.momentum), q=full(pull), out=speed)
-    b.work(new.name, speed, p=number(-sgd.rate), q=full(weight), out=new)
+        b.work(pull.name, gradient, p=number(1 / how.loss_scale), out=pull, watch=True)
+    keep = number(how.beta1 if adam else how.momentum)
+    b.work(speed.name, momentum, p=keep, q=full(pull), out=speed)
+    step, rate = speed, number(-how.rate)
+    if adam:
+        step, rate = by_size(b, name, pull, speed)
+    b.work(new.name, step, p=rate, q=full(weight), out=new)
     return new
 
 

@@ -22,13 +22,15 @@ from moesaic.models.training.gelu import gelu_backward, gelu_forward
 from moesaic.models.training.linear import (
     add_bias,
     input_gradient,
+    late_update,
     linear_backward,
     linear_forward,
 )
 from moesaic.models.training.loss import cross_entropy, overflow
 from moesaic.models.training.matrix import Matrix
-from moesaic.models.training.method import Method, Optimiser
+from moesaic.models.training.method import Method
 from moesaic.models.training.norm import norm_backward, norm_forward
+from moesaic.models.training.optimiser import Optimiser
 from moesaic.models.training.passes import Combine
 from moesaic.models.training.step import ZERO, Ref, Role, Step, Tensor, Term
 from moesaic.models.training.update import update
@@ -181,8 +183,12 @@ class VitStep:
         term = linear_backward(b, matrix, x, b.gradients[layer.name])
         same = [m for m in self.network.layers if isinstance(m, Linear) and m.x == layer.x]
         self.terms.setdefault(layer.x, []).append((matrix, term))
-        if len(self.terms[layer.x]) == len(same) and matrix.wants_input:
+        if len(self.terms[layer.x]) < len(same):
+            return
+        if matrix.wants_input:
             b.gradients[layer.x] = input_gradient(b, layer.x, x.rows, self.terms[layer.x])
+        for each, _ in self.terms[layer.x]:
+            late_update(b, each, x, b.gradients[each.name])
 
     def _norm_backward(self, layer: Norm) -> None:
         b, gradient = self.b, self.b.gradients[layer.name]

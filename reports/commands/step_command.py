@@ -10,6 +10,7 @@ from moesaic.reports.files import check_directory, check_file, new_directory, wr
 from moesaic.sim.options import BACKENDS, BATCH_LIMIT, SEED_LIMIT, STALL_LIMIT
 
 METHODS = ("dense", "srste", "sdgp", "sdwp", "bdwp")
+OPTIMISERS = ("sgd", "adam")
 STEP_LIMIT = 1000
 
 
@@ -27,6 +28,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=integer(0, SEED_LIMIT), default=0, metavar="S")
     parser.add_argument("--stall", type=number(0, STALL_LIMIT), default=0.0, metavar="P")
     parser.add_argument("--decay", type=number(0, 1), default=0.0, help="of pruned weights")
+    parser.add_argument(
+        "--update", choices=("2:4",), help="of bdwp: prune the gradient for the weights' product"
+    )
+    parser.add_argument(
+        "--optimiser", choices=OPTIMISERS, default="sgd", help="sgd: with momentum 0.9"
+    )
+    parser.add_argument(
+        "--rate", type=number(0, 1), metavar="R", help="of learning: 0.05 of sgd, 0.001 of adam"
+    )
+    parser.add_argument(
+        "--weight-decay", type=number(0, 1), default=5e-4, metavar="W", help="of all matrices"
+    )
     parser.add_argument("--json", type=path, metavar="FILE", help="all figures")
     parser.add_argument(
         "--out", type=path, metavar="DIR", help="directory for all figures and their page"
@@ -42,6 +55,7 @@ def execute(options: argparse.Namespace) -> int:
         check_directory(options.out, "--out", STEP_FILE)
 
     from moesaic.models.training.method import Method
+    from moesaic.models.training.optimiser import RATES, Optimiser
     from moesaic.sim.training.experiment import StepOptions, run_steps
 
     sparse = options.method != "dense"
@@ -51,6 +65,7 @@ def execute(options: argparse.Namespace) -> int:
         name=options.method,
         nm=NM.parse(options.nm) if sparse else None,  # a dense step has none
         decay=options.decay,
+        update=NM.parse(options.update) if options.update else None,
     )
     asked = StepOptions(
         model=options.model,
@@ -61,6 +76,11 @@ def execute(options: argparse.Namespace) -> int:
         steps=options.steps,
         seed=options.seed,
         stall=options.stall,
+        optimiser=Optimiser(
+            kind=options.optimiser,
+            rate=RATES[options.optimiser] if options.rate is None else options.rate,
+            decay=options.weight_decay,
+        ),
     )
     result = run_steps(asked, lambda text: print(text, flush=True))
     content = result.to_json() | {"command": options.line}

@@ -9,7 +9,8 @@ from moesaic.dataflow.training.account import Share, busy_units, by_stage, share
 from moesaic.dataflow.training.cycles import predict_step
 from moesaic.dataflow.training.mapper import map_step
 from moesaic.models.accel import AccelSpec
-from moesaic.models.training.method import Method, Optimiser
+from moesaic.models.training.method import Method
+from moesaic.models.training.optimiser import Optimiser
 from moesaic.models.training.trainee import Trainee
 
 

@@ -16,8 +16,10 @@ from moesaic.models.accel_io import load_accel
 from moesaic.models.errors import InputError
 from moesaic.models.float_format import FORMATS
 from moesaic.models.numbers import INTEGER
+from moesaic.models.training.adam import corrections
 from moesaic.models.training.execute import Machine, Value
 from moesaic.models.training.method import METHODS
+from moesaic.models.training.sparse_update import draws
 from moesaic.models.training.state import first_state, next_state
 from moesaic.models.training.trainee import Trainee, load_trainee
 from moesaic.sim.training.against_dense import DenseStep, predict_dense
@@ -50,10 +52,13 @@ def run_steps(options: StepOptions, progress: Progress = _silent) -> StepResult:
     dense, notes = _dense(model, spec, options, progress, seconds)
 
     state = first_state(step, model.parameters, fmt)
-    runs = []
+    runs: list[StepRun] = []
     for number in range(options.steps):
         part = slice(number * options.batch, (number + 1) * options.batch)
+        taken = sum(not run.overflow for run in runs)
         given = state | model.inputs(step, images[part], labels[part], fmt)
+        given |= corrections(step, options.optimiser, taken + 1)
+        given |= draws(step, options.seed, number + 1)
         progress(f"step {number + 1} of {options.steps}")
         found, run = _run(program, timing, given, options, seconds)
         runs.append(run)
@@ -80,10 +85,10 @@ def load_training_accel(name: str) -> AccelSpec:
 
 
 def _check(options: StepOptions, spec: AccelSpec) -> None:
-    nm = options.method.nm
-    if nm is not None and nm not in spec.sparsity:
-        known = ", ".join(map(str, spec.sparsity))
-        raise InputError(f"--nm must be one of {known} on {spec.name}, not {nm}")
+    known = ", ".join(map(str, spec.sparsity))
+    for name, nm in (("--nm", options.method.nm), ("--update", options.method.update)):
+        if nm is not None and nm not in spec.sparsity:
+            raise InputError(f"{name} must be one of {known} on {spec.name}, not {nm}")
 
 
 def _dense(

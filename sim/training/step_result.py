@@ -17,7 +17,8 @@ from moesaic.dataflow.training.mapper import TrainProgram
 from moesaic.models.accel import AccelSpec
 from moesaic.models.commands import UNITS, Unit
 from moesaic.models.training.memories import Store, shape
-from moesaic.models.training.method import Method, Optimiser
+from moesaic.models.training.method import Method
+from moesaic.models.training.optimiser import Optimiser
 from moesaic.models.training.trainee import Trainee
 from moesaic.sim.training.against_dense import DenseStep, ratio
 from moesaic.sim.training.checked import Checked
@@ -114,6 +115,9 @@ class StepResult:
             "backend": options.backend,
             "method": options.method.name,
             "nm": str(options.method.nm) if options.method.nm else None,
+            "update": str(options.method.update) if options.method.update else None,
+            "optimiser": options.optimiser.kind,
+            "rate": options.optimiser.rate,
             "batch": options.batch,
             "steps": options.steps,
             "seed": options.seed,
