@@ -12,8 +12,8 @@ class Cause(StrEnum):
 
     PRODUCT = "product"  # the array multiplies
     VECTOR = "vector"  # the vector unit works and the array does not
-    MEMORY = "memory"  # data are being loaded and nothing computes
-    OTHER = "other"  # start, drain, store, hand-over
+    MEMORY = "memory"  # data are being loaded, in a step stored too, and nothing computes
+    OTHER = "other"  # start, drain, hand-over, a run's stores
 
 
 CAUSES = {
@@ -22,7 +22,8 @@ CAUSES = {
     Cause.MEMORY: "waiting for memory",
     Cause.OTHER: "other",
 }
-_UNIT_OF = {Cause.PRODUCT: "stream", Cause.VECTOR: "vector", Cause.MEMORY: "load"}
+OF_RUN = ((Cause.PRODUCT, "stream"), (Cause.VECTOR, "vector"), (Cause.MEMORY, "load"))
+OF_STEP = (*OF_RUN[:2], (Cause.MEMORY, "store"), OF_RUN[2])  # a step's stores are long
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +41,18 @@ def busy_cycles(bars: Iterable[Bar], cycles: int) -> int:
     return sum(s.stop - s.start for s in _union(bars, cycles, Cause.OTHER))
 
 
-def account(timeline: Iterable[Bar], cycles: int) -> list[Segment]:
+def account(
+    timeline: Iterable[Bar], cycles: int, causes: Iterable[tuple[Cause, str]] = OF_RUN
+) -> list[Segment]:
     """Split cycles 0 to `cycles` into segments in order, without gap or overlap.
 
-    Cycles that no cause claims are `OTHER` and belong to the layer that comes next, at the end to
-    the last one.
+    `causes` are the units that claim a cycle, the first one first, with what they stand for. Cycles
+    that no cause claims are `OTHER` and belong to the layer that comes next, at the end to the last
+    one.
     """
     bars = list(timeline)
     taken: list[Segment] = []
-    for cause, unit in _UNIT_OF.items():
+    for cause, unit in causes:
         claimed = _union((bar for bar in bars if bar.unit == unit), cycles, cause)
         taken = sorted([*taken, *_without(claimed, taken)], key=lambda s: s.start)
     return _fill(taken, cycles)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from moesaic.models.training.step import STAGES
-from moesaic.reports.cycle_account import CAUSES, Cause, account, by_node
+from moesaic.reports.cycle_account import CAUSES, OF_STEP, Cause, account, by_node
 from moesaic.reports.figures import percent, times
 from moesaic.reports.groups import block_of, grouped, kind_of
 from moesaic.reports.line_chart import line_chart
@@ -17,7 +17,7 @@ from moesaic.reports.verdicts import bits_verdict, cycles_verdict, floor_bars
 
 STAGE_TITLES = {stage: stage.replace("_", " ") for stage in STAGES}
 DENSE = "dense "  # in front of a stage: the dense step's
-OF = " · "  # between a layer and its stage
+OF = " · "  # between a stage and the layer
 Row = dict[str, Any]
 
 
@@ -26,11 +26,13 @@ def step_view(step: StepRecord) -> Row:
     named = replace(
         step,
         timeline=[
-            replace(bar, node=f"{bar.node}{OF}{bar.stage}" if bar.stage else bar.node, part=-1)
+            replace(bar, node=f"{bar.stage}{OF}{bar.node}" if bar.stage else bar.node, part=-1)
             for bar in step.timeline
         ],
     )
-    causes = by_node(account(named.timeline, step.cycles)) if step.timeline else {}
+    # what the machine fetches for itself belongs to no layer, as in the step's figures
+    bars = [bar for bar in named.timeline if bar.stage]
+    causes = by_node(account(bars, step.cycles, OF_STEP)) if bars else {}
     totals = {cause: sum(node[cause] for node in causes.values()) for cause in Cause}
     return {
         "step": step,
@@ -56,9 +58,12 @@ def step_view(step: StepRecord) -> Row:
         "causes": CAUSES,
         "totals": totals,
         "cause_groups": {
-            "by stage": sorted(grouped(causes, Cause, _stage_of), key=_stage_order),
-            "by block": grouped(causes, Cause, lambda name: block_of(name.partition(OF)[0])),
-            "by kind of layer": grouped(causes, Cause, lambda name: kind_of(name.partition(OF)[0])),
+            "by stage": sorted(
+                grouped(causes, Cause, lambda name: STAGE_TITLES[name.partition(OF)[0]]),
+                key=lambda row: list(STAGE_TITLES.values()).index(row["name"]),
+            ),
+            "by block": grouped(causes, Cause, lambda name: block_of(name.partition(OF)[2])),
+            "by kind of layer": grouped(causes, Cause, lambda name: kind_of(name.partition(OF)[2])),
         },
         "fills": {
             name: Fill(peak_words=peak, words=step.scratchpad_words.get(name, peak))
@@ -68,17 +73,6 @@ def step_view(step: StepRecord) -> Row:
         "seconds": {name: s for name, s in step.seconds.items() if s},
         "data": timeline_view(named) if step.timeline else None,
     }
-
-
-def _stage_of(name: str) -> str:
-    """Return the stage's title, or the name where there is none: of the machine's own fetches."""
-    layer, _, stage = name.partition(OF)
-    return STAGE_TITLES.get(stage, layer)
-
-
-def _stage_order(row: Row) -> int:
-    titles = list(STAGE_TITLES.values())
-    return titles.index(row["name"]) if row["name"] in titles else len(titles)
 
 
 def _overflow(step: StepRecord) -> list[Row]:

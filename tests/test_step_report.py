@@ -149,6 +149,15 @@ def test_units_are_busy_as_the_timeline_says(tmp_path: Path) -> None:
     assert sum(view["totals"].values()) == predicted()["cycles_predicted"]
 
 
+def test_causes_of_a_stage_sum_to_its_cycles(tmp_path: Path) -> None:
+    (tmp_path / "step.json").write_text(json.dumps(predicted()))
+    rows = step_view(load_step(tmp_path))["cause_groups"]["by stage"]
+    assert {row["name"]: row["cycles"] for row in rows} == {
+        name.replace("_", " "): stage["cycles_predicted"]
+        for name, stage in predicted()["stages"].items()
+    }
+
+
 def test_a_dense_step_has_no_counterpart(tmp_path: Path) -> None:
     content = predicted("dense")
     assert [content[name] for name in ("dense", "speedup", "of_bound", "bound")] == [
@@ -246,7 +255,7 @@ def test_tables_hold_the_json(tmp_path: Path) -> None:
         ]
         for row in content["layers"]
     ]
-    assert [text.split()[0] for text in page.values("data-layer")] == [
+    assert [text.split()[-1] for text in page.values("data-layer")] == [
         row["name"] for row in content["layers"]
     ]
 
