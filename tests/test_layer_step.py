@@ -80,12 +80,28 @@ def test_pieces_and_blocks_change_sums_alone(layer: LayerShape) -> None:
         given = layer_data(plan, FP16, seed=1)
         results.append(Machine(fmt=FP16, rows=8, lanes=8).run(plan.b.step, given))
     cut, whole = results
-    names = ["y"] if layer.first else ["y", "dx"]
-    for name in names:
+    check_momentum(cut, whole)
+    for name in ["y"] if layer.first else ["y", "dx"]:
         a, b = joined(cut, name), joined(whole, name)
         assert a.shape == b.shape
         np.testing.assert_allclose(a, b, rtol=4e-3, atol=4e-3)
         assert np.abs(b).max() > 0.1
+
+
+def check_momentum(cut: dict[str, Value], whole: dict[str, Value]) -> None:
+    """New momentum, which has the weights' gradient in it, up to rounding."""
+
+    def blocks(found: dict[str, Value]) -> np.ndarray:
+        names = sorted(name for name in found if name.endswith(".momentum.next"))
+        taps = sorted({int(name.split(".")[1]) for name in names})
+        return np.concatenate(
+            [np.asarray(found[n]) for tap in taps for n in names if int(n.split(".")[1]) == tap]
+        )
+
+    a, b = blocks(cut), blocks(whole)
+    assert a.shape == b.shape
+    np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+    assert np.abs(b).max() > 0.01
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -123,6 +139,17 @@ def test_layer_on_rtl(layer: LayerShape, spec: AccelSpec, tmp_path: Path) -> Non
 def test_attention_on_rtl(tmp_path: Path) -> None:
     step = attention_step(ATTENTION, optimiser=Optimiser(), batch=2)
     run_on_rtl(step, attention_data(step, FP16, seed=2), WIDE, tmp_path)
+
+
+def test_images_of_an_attention_take_turns() -> None:
+    """Products of one image beside passes of others: four images take less than three times one."""
+    one, four = (
+        predict_step(
+            map_step(attention_step(ATTENTION, optimiser=Optimiser(), batch=n), TINY)
+        ).cycles
+        for n in (1, 4)
+    )
+    assert four < 3.0 * one
 
 
 def test_search_takes_the_fastest() -> None:
