@@ -16,6 +16,8 @@ from moesaic.reports.run_record import RUN_FILE, load_run
 from moesaic.reports.run_view import run_view
 from moesaic.reports.step_record import STEP_FILE, load_step
 from moesaic.reports.step_view import step_view
+from moesaic.reports.training_record import TRAINING_FILE, load_training
+from moesaic.reports.training_view import training_view
 
 REPORT_FILE = "report.html"
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -27,8 +29,9 @@ def build_report(directory: Path) -> Path:
     Parameters
     ----------
     directory : Path
-        Holds `run.json`, as `moesaic run` leaves it, `step.json` of `moesaic step` or
-        `ablation.json` of `moesaic ablate`; `report.html` is put beside it.
+        Holds `run.json`, as `moesaic run` leaves it, `step.json` of `moesaic step`,
+        `training.json` of `moesaic train` or `ablation.json` of `moesaic ablate`; `report.html` is
+        put beside it.
 
     Raises
     ------
@@ -41,6 +44,9 @@ def build_report(directory: Path) -> Path:
         page = render("ablation.html.j2", **view, source=ABLATION_FILE)
     elif (directory / STEP_FILE).exists():
         page = render("step.html.j2", **step_view(load_step(directory)), source=STEP_FILE)
+    elif (directory / TRAINING_FILE).exists() and not (directory / RUN_FILE).exists():
+        view = training_view(load_training(directory))
+        page = render("training.html.j2", **view, source=TRAINING_FILE)
     else:
         page = render("run.html.j2", **run_view(load_run(directory)), source=RUN_FILE)
     _write(target, page)

@@ -1,4 +1,4 @@
-"""`moesaic report`: the HTML report of a run, a training step or an ablation."""
+"""`moesaic report`: the HTML report of a run, a training run, a training step or an ablation."""
 
 import argparse
 
@@ -8,7 +8,7 @@ from moesaic.reports.arguments import path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    what = "what `moesaic run`, `moesaic step` or `moesaic ablate` wrote"
+    what = "what `moesaic run`, `train`, `step` or `ablate` wrote"
     parser.add_argument("directory", type=path, metavar="DIR", help=what)
 
 

@@ -11,11 +11,10 @@ import numpy as np
 
 from moesaic.reports.arguments import path
 from moesaic.reports.files import check_directory, new_directory
+from moesaic.reports.training_record import TRAINING_FILE
 
 if TYPE_CHECKING:
     from moesaic.models.torch_zoo.made import Made
-
-TRAINING_FILE = "training.json"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
