@@ -95,7 +95,7 @@ ARGUMENTS: dict[str, tuple[str, str]] = {
     "step with experts": ("step moevit-mnist --accel tiny-train --batch 1", "training has no Gate"),
     "step beyond the memories": (
         "step vit-mnist --accel tiny-train --batch 64 --backend model",
-        "words must be at least",
+        "float_words must be larger",
     ),
     "step out is in use": (f"{STEP} --out {{model}}", "holds no step.json"),
     "step out is a file": (f"{STEP} --out {{model}}/network.json", "holds no step.json"),
