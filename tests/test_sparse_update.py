@@ -221,9 +221,9 @@ def test_more_inputs_save_more(dim: int, dense: int, sparse: int) -> None:
 @pytest.mark.parametrize("method", ["dense", "srste", "sdgp", "sdwp"])
 def test_other_methods_have_none(method: str) -> None:
     nm = None if method == "dense" else NM(n=2, m=8)
-    with pytest.raises(InputError, match="update must be 2:4, of bdwp alone, not 2:4"):
+    with pytest.raises(InputError, match="update must be left out unless method is bdwp, not 2:4"):
         Method(name=method, nm=nm, update=UPDATE)
-    with pytest.raises(InputError, match="update must be 2:4, of bdwp alone, not 2:8"):
+    with pytest.raises(InputError, match="update must be 2:4, not 2:8"):
         replace(METHOD, update=NM(n=2, m=8))
 
 

@@ -38,8 +38,10 @@ class Method:
             raise InputError(f"method must be one of {', '.join(METHODS)}, not {self.name!r:.40}")
         if (self.nm is None) != (self.name == "dense"):
             raise InputError(f"nm must be N:M for a sparse method alone, not {self.nm}")
-        if self.update is not None and (self.name != "bdwp" or self.update != UPDATE_NM):
-            raise InputError(f"update must be {UPDATE_NM}, of bdwp alone, not {self.update}")
+        if self.update is not None and self.name != "bdwp":
+            raise InputError(f"update must be left out unless method is bdwp, not {self.update}")
+        if self.update not in (None, UPDATE_NM):
+            raise InputError(f"update must be {UPDATE_NM}, not {self.update}")
 
     @property
     def forward(self) -> NM | None:
