@@ -11,6 +11,7 @@ from moesaic.dataflow.training.layer_search import best_mapping, tilings
 from moesaic.dataflow.training.mapper import map_step
 from moesaic.models.accel import NM, AccelSpec
 from moesaic.models.accel_io import load_accel
+from moesaic.models.commands import Unit
 from moesaic.models.errors import InputError
 from moesaic.models.float_arithmetic import decode
 from moesaic.models.float_format import FP16
@@ -134,6 +135,15 @@ def test_executed_macs_are_those_of_the_layer() -> None:
 def test_layer_on_rtl(layer: LayerShape, spec: AccelSpec, tmp_path: Path) -> None:
     plan = planned(layer, SMALL)
     run_on_rtl(plan.b.step, layer_data(plan, FP16, seed=2), spec, tmp_path)
+
+
+def test_tiles_that_share_a_word(tmp_path: Path) -> None:
+    """Dense weights of 16 channels are two tiles along the contraction, in one word of W."""
+    plan = planned(CONV, SMALL, Method())
+    program = map_step(plan.b.step, WIDE)
+    held = [c for c in program.commands if c["unit"] == Unit.STATIONARY and not c.get("source_x")]
+    assert {command["k_tiles"] for command in held} == {2}
+    run_on_rtl(plan.b.step, layer_data(plan, FP16, seed=2), WIDE, tmp_path)
 
 
 def test_attention_on_rtl(tmp_path: Path) -> None:
