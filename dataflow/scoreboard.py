@@ -1,22 +1,16 @@
 """Who must wait for whom: hazards between commands, from the words that they read and write."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from moesaic.models.commands import UNITS, Unit
+from moesaic.models.commands import COUNT_BITS, UNITS, WAITS, Unit
 
 WINDOW = 1 << 14  # waits further back than this are certain to be over
 
 Span = tuple[str, int, int]  # scratchpad, first word, end
 QUEUES: Span = ("QUEUES", 0, 1)  # the queues of all experts
 
-
-@dataclass(frozen=True, slots=True)
-class _Access:
-    start: int
-    stop: int
-    unit: Unit
-    count: int
-    writes: bool
+_Access = tuple[int, int, Unit, int]  # first word, end, unit, number of its command
 
 
 @dataclass(slots=True)
@@ -28,8 +22,9 @@ class Scoreboard:
     reads and writes in order. `ports` keeps units apart that share one port of a scratchpad.
     """
 
-    counts: dict[Unit, int] = field(default_factory=lambda: dict.fromkeys(UNITS, 0))
-    accesses: dict[str, list[_Access]] = field(default_factory=dict)
+    counts: list[int] = field(default_factory=lambda: [0] * len(UNITS))  # by unit
+    writers: dict[str, list[_Access]] = field(default_factory=dict)
+    readers: dict[str, list[_Access]] = field(default_factory=dict)
     ports: dict[str, dict[Unit, int]] = field(default_factory=dict)
 
     def add(
@@ -41,44 +36,45 @@ class Scoreboard:
         ports: tuple[str, ...] = (),
     ) -> dict[str, int]:
         """Enter a command; return its wait fields."""
-        waits = dict.fromkeys(UNITS, 0)
+        waits = [0] * len(UNITS)
         for name, start, stop in reads:
-            for access in self.accesses.get(name, ()):
-                if access.writes and access.start < stop and start < access.stop:
-                    waits[access.unit] = max(waits[access.unit], access.count)
+            for first, end, other, count in self.writers.get(name, ()):
+                if first < stop and start < end and count > waits[other]:
+                    waits[other] = count
         for name, start, stop in writes:
-            for access in self.accesses.get(name, ()):
-                if access.unit != unit and access.start < stop and start < access.stop:
-                    waits[access.unit] = max(waits[access.unit], access.count)
+            for accesses in (self.writers, self.readers):
+                for first, end, other, count in accesses.get(name, ()):
+                    if other != unit and first < stop and start < end and count > waits[other]:
+                        waits[other] = count
         for port in ports:
             for other, count in self.ports.get(port, {}).items():
-                if other != unit:
-                    waits[other] = max(waits[other], count)
+                if other != unit and count > waits[other]:
+                    waits[other] = count
 
         self.counts[unit] += 1
         count = self.counts[unit]
         for name, start, stop in writes:
-            kept = [
-                a for a in self.accesses.get(name, ()) if not (start <= a.start and a.stop <= stop)
-            ]
-            kept.append(_Access(start, stop, unit, count, writes=True))
-            self.accesses[name] = kept
+            for accesses in (self.writers, self.readers):
+                accesses[name] = [a for a in accesses.get(name, ()) if a[0] < start or stop < a[1]]
+            self.writers[name].append((start, stop, unit, count))
         for name, start, stop in reads:
             kept = [
-                a
-                for a in self.accesses.get(name, ())
-                if a.writes or a.unit != unit or not (start <= a.start and a.stop <= stop)
+                a for a in self.readers.get(name, ()) if a[2] != unit or a[0] < start or stop < a[1]
             ]
-            kept.append(_Access(start, stop, unit, count, writes=False))
-            self.accesses[name] = kept
+            kept.append((start, stop, unit, count))
+            self.readers[name] = kept
         for port in ports:
             self.ports.setdefault(port, {})[unit] = count
         return self.fields(waits)
 
-    def fields(self, waits: dict[Unit, int]) -> dict[str, int]:
-        """Return waits as command fields, modulo 2**16 and never further back than WINDOW."""
-        out = {}
-        for unit in UNITS:
-            value = max(waits[unit], self.counts[unit] - WINDOW, 0)
-            out[f"wait_{unit.name.lower()}"] = value % (1 << 16)
-        return out
+    def fields(self, waits: Sequence[int]) -> dict[str, int]:
+        """Return waits by unit as command fields, modulo 2**16 and never further back than WINDOW.
+
+        Window and modulo do nothing while there are few commands.
+        """
+        if max(self.counts) > WINDOW:
+            waits = [
+                max(wait, count - WINDOW, 0) % (1 << COUNT_BITS)
+                for wait, count in zip(waits, self.counts, strict=True)
+            ]
+        return dict(zip(WAITS, waits, strict=True))
