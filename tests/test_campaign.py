@@ -58,9 +58,7 @@ def test_batch_is_exact(tmp_path: Path) -> None:
 def test_hang_names_the_unit_that_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program, inputs = small_program(load_accel("tiny"))
     first = next(i for i, c in enumerate(program.commands) if c["unit"] == Unit.VECTOR)
-    program.commands[first] |= {
-        "wait_store": 1
-    }  # the only store comes after; the image is made later
+    program.commands[first] |= {"wait_store": 1}  # of the only store, which comes after
     monkeypatch.setattr(system, "QUIET", 2000)
     with pytest.raises(HangError, match="vector: waits for other units"):
         simulate([Job(program=program, inputs=inputs[:1])], tmp_path)
