@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from moesaic.dataflow.packing import Data
 from moesaic.dataflow.program import Note
 from moesaic.dataflow.scoreboard import QUEUES, Scoreboard, Span
+from moesaic.dataflow.scratch import NAMES
 from moesaic.dataflow.steps import Fetch, Step
 from moesaic.models.accel import AccelSpec
 from moesaic.models.commands import COMMAND_BYTES, Buffer, Command, Unit
@@ -158,7 +159,7 @@ class Schedule:
             base = ring.take(fetch.lines, index, emitted, data) if there is None else there
             if base is None:
                 return False
-        span: Span = (fetch.buffer.name, base, base + fetch.lines)
+        span: Span = (NAMES[fetch.buffer], base, base + fetch.lines)
         if fetch.base is None:
             work = step.works[fetch.command]
             work.fields[fetch.field] = base * fetch.scale

@@ -20,29 +20,27 @@ class _Accesses:
 
     def __init__(self) -> None:
         self._starts: list[int] = []
-        self._all: list[tuple[int, Unit, int]] = []  # end, unit, number of its command
+        self._all: list[tuple[int, Unit, int, bool]] = []  # end, unit, number, whether it writes
         self._longest = 0  # words of one access
 
-    def wait(self, waits: list[int], start: int, stop: int, but: int = -1) -> None:
-        """Raise `waits` to the commands that touch one of the words, except those of one unit."""
-        low = bisect_right(self._starts, start - self._longest)
-        for end, unit, count in self._all[low : bisect_left(self._starts, stop, low)]:
-            if end > start and unit != but and count > waits[unit]:
-                waits[unit] = count
-
-    def drop(self, start: int, stop: int, only: Unit | None = None) -> None:
-        """Forget accesses, of one unit or of all, whose words all lie there."""
-        low = bisect_left(self._starts, start)
-        for place in range(bisect_left(self._starts, stop, low) - 1, low - 1, -1):
-            end, unit, _ = self._all[place]
-            if end <= stop and only in (None, unit):
-                del self._all[place], self._starts[place]
-
-    def enter(self, start: int, stop: int, unit: Unit, count: int) -> None:
-        """Remember an access."""
-        place = bisect_left(self._starts, start)
-        self._starts.insert(place, start)
-        self._all.insert(place, (stop, unit, count))
+    def enter(
+        self, start: int, stop: int, unit: Unit, count: int, waits: list[int], *, writes: bool
+    ) -> None:
+        """Raise waits to those that must be over, and take the place of those that lie inside."""
+        starts, known = self._starts, self._all
+        low = bisect_right(starts, start - self._longest)
+        for place in range(bisect_left(starts, stop, low) - 1, low - 1, -1):
+            end, other, number, wrote = known[place]
+            if end <= start:
+                continue
+            if (other != unit if writes else wrote) and number > waits[other]:
+                waits[other] = number
+            inside = starts[place] >= start and end <= stop
+            if inside and (writes or (other == unit and not wrote)):
+                del known[place], starts[place]
+        place = bisect_left(starts, start, low)
+        starts.insert(place, start)
+        known.insert(place, (stop, unit, count, writes))
         self._longest = max(self._longest, stop - start)
 
 
@@ -56,8 +54,7 @@ class Scoreboard:
     """
 
     counts: list[int] = field(default_factory=lambda: [0] * len(UNITS))  # by unit
-    writers: dict[str, _Accesses] = field(default_factory=lambda: defaultdict(_Accesses))
-    readers: dict[str, _Accesses] = field(default_factory=lambda: defaultdict(_Accesses))
+    accesses: dict[str, _Accesses] = field(default_factory=lambda: defaultdict(_Accesses))
     ports: dict[str, dict[Unit, int]] = field(default_factory=dict)
 
     def add(
@@ -70,27 +67,18 @@ class Scoreboard:
     ) -> dict[str, int]:
         """Enter a command; return its wait fields."""
         waits = [0] * len(UNITS)
-        for name, start, stop in reads:
-            self.writers[name].wait(waits, start, stop)
-        for name, start, stop in writes:
-            self.writers[name].wait(waits, start, stop, unit)
-            self.readers[name].wait(waits, start, stop, unit)
-        for port in ports:
-            for other, count in self.ports.get(port, {}).items():
-                if other != unit and count > waits[other]:
-                    waits[other] = count
-
         self.counts[unit] += 1
         count = self.counts[unit]
-        for name, start, stop in writes:
-            self.readers[name].drop(start, stop)
-            self.writers[name].drop(start, stop)
-            self.writers[name].enter(start, stop, unit, count)
         for name, start, stop in reads:
-            self.readers[name].drop(start, stop, unit)
-            self.readers[name].enter(start, stop, unit, count)
+            self.accesses[name].enter(start, stop, unit, count, waits, writes=False)
+        for name, start, stop in writes:
+            self.accesses[name].enter(start, stop, unit, count, waits, writes=True)
         for port in ports:
-            self.ports.setdefault(port, {})[unit] = count
+            users = self.ports.setdefault(port, {})
+            for other, number in users.items():
+                if other != unit and number > waits[other]:
+                    waits[other] = number
+            users[unit] = count
         return self.fields(waits)
 
     def fields(self, waits: Sequence[int]) -> dict[str, int]:
