@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -13,13 +13,14 @@ from moesaic.dataflow.cycles import predict
 from moesaic.dataflow.evaluate import MAPPED, Evaluator, Workload, mapping_key
 from moesaic.dataflow.mapper import map_graph
 from moesaic.dataflow.options import ATTENTION, BATCH, EXPERTS, STANDARD, MapOptions
-from moesaic.dataflow.packing import Data
+from moesaic.dataflow.packing import Bytes, Data
 from moesaic.dataflow.program import Program
 from moesaic.dataflow.queues import queue_lengths, routes
 from moesaic.models.accel import FIELD_NAMES, NM, AccelSpec, MemorySpec
 from moesaic.models.accel_io import load_accel
 from moesaic.models.errors import InputError
 from moesaic.models.execute import execute
+from moesaic.models.graph import Graph
 from moesaic.models.input_matrix import input_matrices
 from moesaic.models.quantise import quantise
 from moesaic.models.sample_networks import FORMS, sample_images, sample_network
@@ -36,7 +37,7 @@ def sample(form: str) -> Workload:
     network = sample_network(form, depth=2, nm=NM(n=2, m=4), experts=8)
     images = sample_images(network, 3)
     graph = quantise(network, images)
-    return Workload(graph=graph, inputs=input_matrices(graph, network, images))
+    return Workload(graph=graph, inputs=list(input_matrices(graph, network, images)))
 
 
 @cache
@@ -44,7 +45,7 @@ def shipped(name: str) -> Workload:
     model = load_model(name)
     graph = quantise(model.network, model.calibration)
     images, _ = model.images(2, 0)
-    return Workload(graph=graph, inputs=input_matrices(graph, model.network, images))
+    return Workload(graph=graph, inputs=list(input_matrices(graph, model.network, images)))
 
 
 def mapping(workload: Workload, spec: AccelSpec, options: MapOptions, batch: int) -> Program | str:
@@ -131,8 +132,13 @@ def test_random_machines(number: int) -> None:
 def test_shipped_networks(name: str) -> None:
     workload = shipped(name)
     evaluator = Evaluator([workload])
-    for changes in ({}, {"bus_bytes": 4}, {"burst_beats": 4}, {"weight_lines": 2048}):
-        check(evaluator, workload, replace(TINY, **changes), batch=2)
+    others = (
+        replace(TINY, bus_bytes=4),
+        replace(TINY, burst_beats=4),
+        replace(TINY, weight_lines=2048),
+    )
+    for spec in (TINY, *others):
+        check(evaluator, workload, spec, batch=2)
 
 
 def test_format_without_a_network_is_refused() -> None:
@@ -179,16 +185,8 @@ def test_keys_hold_what_mappings_depend_on() -> None:
                 for attention in ATTENTION:
                     for experts in EXPERTS:
                         options = MapOptions(attention=attention, experts=experts)
-
-                        def mapped(
-                            spec: AccelSpec,
-                            batch: int = batch,
-                            options: MapOptions = options,
-                            graph=graph,  # noqa: ANN001
-                        ) -> None:
-                            map_graph(graph, spec, batch=batch, options=options)
-
-                        seen |= fields_read(spec, mapped)
+                        task = partial(map_graph, graph, batch=batch, options=options)
+                        seen |= fields_read(spec, task)
     assert seen == set(MAPPED)
     assert set(MAPPED) | TIMED == set(FIELD_NAMES)
     assert not set(MAPPED) & TIMED
@@ -221,9 +219,9 @@ def test_mappings_are_kept_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The last used ones stay; refusals count, too."""
     mapped = []
 
-    def counted(graph, spec, **options):  # noqa: ANN001, ANN003, ANN202
+    def counted(graph: Graph, spec: AccelSpec, *, batch: int, options: MapOptions) -> Program:
         mapped.append(spec.kv_words)
-        return map_graph(graph, spec, **options)
+        return map_graph(graph, spec, batch=batch, options=options)
 
     monkeypatch.setattr("moesaic.dataflow.evaluate.map_graph", counted)
     evaluator = Evaluator([sample("prenorm")], plans=2)
@@ -251,8 +249,12 @@ def test_no_bytes_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     init = Data.__init__
 
-    def watched(self: Data, size: int, make: Callable[[], np.ndarray]) -> None:
-        init(self, size, lambda: asked.append(size) or make())
+    def watched(self: Data, size: int, make: Callable[[], Bytes]) -> None:
+        def noted() -> Bytes:
+            asked.append(size)
+            return make()
+
+        init(self, size, noted)
 
     monkeypatch.setattr(Data, "__init__", watched)
     workload = sample("experts")
