@@ -149,7 +149,7 @@ def slope(x: Sequence[float], y: Sequence[float]) -> float:
 
 def page(costs: dict[str, list[Cost]]) -> str:
     """Return a page of charts, one for each axis, in one file."""
-    parts = []
+    parts: list[str] = []
     for name, rows in costs.items():
         figure = go.Figure(layout={"title": f"Cycle model against {name}"})
         x = [getattr(row, name) for row in rows]
