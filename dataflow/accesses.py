@@ -14,13 +14,12 @@ from moesaic.models.commands import (
     Unit,
     VectorOp,
 )
-from moesaic.models.geometry import geometry, narrow_word
+from moesaic.models.geometry import TOKENS, geometry, narrow_word
 
 Cells = NDArray[np.int64]
 Touch = tuple[str, Cells]  # scratchpad; cells, each the smallest part that is written alone
 
 ROWSTAT, QUEUES = "ROWSTAT", "QUEUES"
-TOKENS = (Buffer.INPUT, Buffer.ACT, Buffer.VEC, Buffer.KV, Buffer.SCORE, Buffer.RESIDUAL)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from math import ceil
 
 from moesaic.dataflow.cycles import Timing
 from moesaic.dataflow.program import Program
+from moesaic.models.accel import AccelSpec
 from moesaic.models.commands import Unit
 from moesaic.models.graph import Constant, Input
 
@@ -42,9 +43,12 @@ def floor(program: Program, timing: Timing) -> Floor:
 
     Reads and writes have a channel each; a channel is no faster than its bus.
     """
-    spec = program.spec
+    return floor_of(program.spec, sum(executed_macs(program).values()), timing)
+
+
+def floor_of(spec: AccelSpec, macs: int, timing: Timing) -> Floor:
+    """Return the floor of so many MACs, and of the bytes of a run."""
     rate = min(spec.memory.rate, Fraction(spec.bus_bytes))
-    macs = sum(executed_macs(program).values())
     return Floor(
         compute=-(-macs // spec.macs_per_cycle),
         bandwidth=ceil(max(timing.bytes_read, timing.bytes_written) / rate),

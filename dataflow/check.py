@@ -15,12 +15,12 @@ from moesaic.models.commands import (
     COMMAND_BYTES,
     COUNT_BITS,
     UNITS,
+    WAITS,
     Buffer,
     Command,
     Unit,
 )
 
-WAITS = {unit: f"wait_{unit.name.lower()}" for unit in UNITS}
 REPORTED = 20  # findings of one program
 
 Clock = dict[Unit, int]
@@ -201,8 +201,8 @@ class _Checker:
         rows, beats = command["rows"], command["row_beats"]
         end = command["address"] + (rows - 1) * command.get("row_pitch", 0)
         end += beats * self.program.spec.bus_bytes
-        if end > len(self.program.image) or command["address"] % self.program.spec.bus_bytes:
-            size = len(self.program.image)
+        size = self.program.memory_bytes
+        if end > size or command["address"] % self.program.spec.bus_bytes:
             self._say(Unit(command["unit"]), f"copies up to byte {end} of {size}")
 
     def _end(self, known: Clock) -> None:

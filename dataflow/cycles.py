@@ -5,14 +5,14 @@ handshakes; each names the register that costs the cycle.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from moesaic.dataflow.memory import ReadChannel, WriteChannel
 from moesaic.dataflow.program import Program
 from moesaic.models.accel import AccelSpec
-from moesaic.models.commands import COMMAND_BYTES, UNITS, Buffer, Command, Unit, VectorOp
+from moesaic.models.commands import COMMAND_BYTES, UNITS, WAITS, Buffer, Command, Unit, VectorOp
 from moesaic.models.hand_over import hand_over
 from moesaic.models.pipeline import gather_latency, result_latency
 from moesaic.models.vector_timing import vector_cycles
@@ -80,17 +80,25 @@ class Units(Protocol):
         """Return when a STREAM command is taken, and when STATIONARY and it are done."""
 
 
-@dataclass(slots=True)
 class IntegerUnits:
-    """The units of the integer machine, and the queues that its gates have made so far."""
+    """The units of the integer machine, and the queues that its gates have made so far.
 
-    spec: AccelSpec
-    queues: Iterator[Sequence[Sequence[int]]]
-    lengths: Sequence[Sequence[int]] = ()
-    taken: int = LONG_AGO  # the last tile's weights were taken by the stream
-    loader_end: int = LONG_AGO  # last line of the loader's last command
-    stream_end: int = LONG_AGO  # last beat of the stream's last command
-    vector_free: int = LONG_AGO
+    Parameters
+    ----------
+    spec : AccelSpec
+    queues : iterator
+        The next one follows each ROUTE command.
+    """
+
+    def __init__(self, spec: AccelSpec, queues: Iterator[Sequence[Sequence[int]]]) -> None:
+        self.spec, self.queues = spec, queues
+        self.lengths: Sequence[Sequence[int]] = ()
+        self.taken = LONG_AGO  # the last tile's weights were taken by the stream
+        self.loader_end = LONG_AGO  # last line of the loader's last command
+        self.stream_end = LONG_AGO  # last beat of the stream's last command
+        self.vector_free = LONG_AGO
+        self._gather, self._result = gather_latency(spec), result_latency(spec)
+        self._vector: dict[tuple[int, ...], tuple[int, int]] = {}  # cycles by what they depend on
 
     def rows(self, command: Command) -> int:
         """Return the rows of a STREAM command; LOAD and STATIONARY ask whether there are any."""
@@ -105,19 +113,21 @@ class IntegerUnits:
 
     def skips(self, command: Command) -> bool:
         """Whether the command's expert has no tokens."""
-        return bool(command.get("expert", 0)) and not self.rows(command)
+        return bool(command.get("expert")) and not self.rows(command)
 
     def vector(self, command: Command, offer: int) -> tuple[int, int]:
         """Run rows of the vector unit; a ROUTE makes new queues."""
         taken = max(offer, self.vector_free)
-        free, last = vector_cycles(
-            self.spec,
-            VectorOp(command["op"]),
+        kind = (
+            command["op"],
             command["tokens"],
             command["beats"],
             command.get("top", 0),
             command.get("passes", 0),
         )
+        if kind not in self._vector:
+            self._vector[kind] = vector_cycles(self.spec, VectorOp(kind[0]), *kind[1:])
+        free, last = self._vector[kind]
         self.vector_free = taken + free
         if command["op"] == VectorOp.ROUTE:
             self.lengths = next(self.queues)
@@ -153,23 +163,35 @@ class IntegerUnits:
                 beats=self.rows(stream),
                 tiles=stream["n_tiles"] * stream["k_tiles"],
             )
-        loaded = self.loader_end + gather_latency(spec)
-        return accept, loaded, self.stream_end + result_latency(spec)
+        return accept, self.loader_end + self._gather, self.stream_end + self._result
 
 
-WAITS = {unit: f"wait_{unit.name.lower()}" for unit in UNITS}
+Waits = Sequence[tuple[tuple[int, int], ...]]
 
 
-def ready(command: Command, dones: Mapping[Unit, list[int]]) -> int:
-    """Return the first cycle in which all waits of a command are seen to be over."""
-    out = LONG_AGO
-    for unit in UNITS:
-        done = dones[unit]
-        # undo the modulo: waits are at most 2**15 behind
-        behind = (len(done) - command[WAITS[unit]]) & COUNT_MASK
-        place = len(done) - behind
-        if place > 0 and done[place - 1] >= out:
-            out = done[place - 1] + 1
+def needed_waits(commands: Iterable[Command]) -> Waits:
+    """Return the waits of each command that matter: units, and places in their lists of ends.
+
+    A unit is in order, so what an earlier command of it has waited for is left out.
+    """
+    counts = [0] * len(UNITS)
+    counts[Unit.LOAD] = 1  # the first block
+    known = [[0] * len(UNITS) for _ in Unit]
+    out = []
+    for command in commands:
+        unit = command["unit"]
+        mine, needed = known[unit], []
+        for other, name in enumerate(WAITS):
+            count = counts[other]
+            place = count - ((count - command[name]) & COUNT_MASK)  # undo the modulo
+            if place > mine[other]:
+                mine[other] = place
+                needed.append((other, place - 1))
+        out.append(tuple(needed))
+        if unit == Unit.STREAM:
+            counts[Unit.STATIONARY] += 1  # done together
+        if unit not in (Unit.STATIONARY, Unit.END):
+            counts[unit] += 1
     return out
 
 
@@ -184,11 +206,12 @@ def predict(program: Program, queues: Queues = ()) -> Timing:
         :func:`moesaic.dataflow.queues.queue_lengths` returns.
     """
     units = IntegerUnits(program.spec, iter(queues))
-    return run_commands(program.spec, program.commands, program.program_address, units)
+    waits = needed_waits(program.commands)
+    return run_commands(program.spec, program.commands, waits, program.program_address, units)
 
 
 def run_commands(
-    spec: AccelSpec, commands: Sequence[Command], program_address: int, units: Units
+    spec: AccelSpec, commands: Sequence[Command], waits: Waits, program_address: int, units: Units
 ) -> Timing:
     """Run commands on a machine's units and the standard memory.
 
@@ -197,18 +220,21 @@ def run_commands(
     spec : AccelSpec
     commands : sequence
         The program, block fetches and END among it.
+    waits : sequence
+        Those of the commands, from :func:`needed_waits`.
     program_address : int
     units : Units
     """
-    gates = {unit: _Gate(spec.queue_depth) for unit in UNITS}
-    dones: dict[Unit, list[int]] = {unit: [] for unit in UNITS}
+    gates = [_Gate(spec.queue_depth) for _ in UNITS]
+    dones: list[list[int]] = [[] for _ in UNITS]
     empty: set[int] = set()
     reads, writes = ReadChannel(spec), WriteChannel(spec)
-    block_beats = spec.block_commands * COMMAND_BYTES // spec.bus_bytes
+    block = spec.block_commands
     count = len(commands)
     dispatched, accepted, done = [0] * count, [-1] * count, [-1] * count
 
     gate = gates[Unit.LOAD]
+    block_beats = block * COMMAND_BYTES // spec.bus_bytes
     first = {"address": program_address, "rows": 1, "row_beats": block_beats, "row_pitch": 0}
     gate.accepted, first_done = reads.load(first, gate.offer(0, LONG_AGO))
     dones[Unit.LOAD].append(first_done)
@@ -216,11 +242,13 @@ def run_commands(
 
     read = 1  # the command memory is read in this cycle at the earliest
     loader: tuple[int, Command, int] | None = None
-    for i, command in enumerate(commands):
-        if i % spec.block_commands == 0:
+    for i, (command, needed) in enumerate(zip(commands, waits, strict=True)):
+        if i % block == 0:
             read = max(read, block_seen.popleft())
         unit = command["unit"]
-        over = ready(command, dones)
+        over = LONG_AGO  # when all waits are seen to be over
+        for other, place in needed:
+            over = max(over, dones[other][place] + 1)
         if unit == Unit.END:
             finish = max(read + 1, over)
             dispatched[i] = finish
@@ -233,7 +261,7 @@ def run_commands(
                 bytes_written=writes.bytes_written,
                 skipped=empty,
             )
-        gate = gates[Unit(unit)]
+        gate = gates[unit]
         sent = max(read + 1, gate.space())
         dispatched[i] = sent
         read = sent + 1
@@ -264,5 +292,5 @@ def run_commands(
         gate.accepted = taken
         accepted[i], done[i] = taken, end
         if unit != Unit.STATIONARY:
-            dones[Unit(unit)].append(end)
+            dones[unit].append(end)
     raise ValueError("the program has no END")

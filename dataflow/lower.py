@@ -4,7 +4,7 @@ import numpy as np
 
 from moesaic.dataflow.lower_attention import AttentionLowering
 from moesaic.dataflow.lower_product import ProductLowering
-from moesaic.dataflow.packing import pack_norm, pack_tokens
+from moesaic.dataflow.packing import norm_data, token_data
 from moesaic.dataflow.scoreboard import QUEUES
 from moesaic.dataflow.scratch import Place, ceil_div
 from moesaic.dataflow.steps import Fetch, Step, Work
@@ -80,7 +80,7 @@ class Lowering(AttentionLowering, ProductLowering):
             Buffer.RESIDUAL, node.tokens, node.channels, what=node.name, together=True
         )
         self.places[node.name] = place
-        data = pack_tokens(
+        data = token_data(
             node.value,
             spec=self.spec,
             word=self.spec.wide_word,
@@ -145,7 +145,7 @@ class Lowering(AttentionLowering, ProductLowering):
                 "reciprocal": reciprocal_field(node.channels),
                 "epsilon": node.epsilon,
             }
-            data = pack_norm(node.gain, node.offset, self.spec.lanes)
+            data = norm_data(node.gain, node.offset, self.spec.lanes)
             fetches = [Fetch(buffer=Buffer.NORM, lines=beats, data=data, field="norm_base")]
         else:
             fields |= {
@@ -197,7 +197,7 @@ class Lowering(AttentionLowering, ProductLowering):
         place = self.places[node.x]
         ones = np.ones((1, node.pooled), dtype=np.int64)
         ones_place = self.scratch.place(Buffer.INPUT, 1, node.pooled, what=node.name)
-        data = pack_tokens(
+        data = token_data(
             ones, spec=self.spec, word=self.spec.act_word, value_bytes=self.spec.data_bytes
         )
         _, base, stop = ones_place.span

@@ -58,8 +58,8 @@ class AttentionLowering(ProductLowering):
 
     def _followers(self, scores: Scores) -> tuple[Softmax, Mix]:
         """Return the softmax and the mix that belong to the scores."""
-        softmaxes = [n for n in self.users(scores.name) if isinstance(n, Softmax)]
-        mixes = [n for s in softmaxes for n in self.users(s.name) if isinstance(n, Mix)]
+        softmaxes = [n for n in self.graph.users(scores.name) if isinstance(n, Softmax)]
+        mixes = [n for s in softmaxes for n in self.graph.users(s.name) if isinstance(n, Mix)]
         if len(softmaxes) != 1 or len(mixes) != 1:
             raise InputError(f"{scores.name}: scores must have one softmax and that one mix")
         return softmaxes[0], mixes[0]

@@ -13,32 +13,7 @@ from moesaic.dataflow.steps import Step
 from moesaic.models.accel import AccelSpec
 from moesaic.models.commands import Buffer
 from moesaic.models.geometry import geometry
-from moesaic.models.graph import (
-    Graph,
-    LayerNorm,
-    Mix,
-    Node,
-    Pool,
-    Product,
-    Route,
-    Scale,
-    Scores,
-    Softmax,
-)
-
-
-def sources(node: Node) -> tuple[str, ...]:
-    """Return the names of the tensors that a node reads."""
-    match node:
-        case Product():
-            return tuple(name for name in (node.x, node.residual, node.route) if name)
-        case Scores():
-            return (node.q, node.k)
-        case Mix():
-            return (node.p, node.v)
-        case Softmax() | LayerNorm() | Scale() | Pool() | Route():
-            return (node.x,)
-    return ()
+from moesaic.models.graph import Graph, Mix, Pool, sources
 
 
 class LoweringBase:
@@ -56,18 +31,12 @@ class LoweringBase:
         self.channels: dict[str, NDArray[np.int64]] = {}
         self.deferred = {node.v for node in graph.nodes if isinstance(node, Mix)}
         self.route_steps: dict[str, int] = {}
-        self._users: dict[str, list[str]] = {}
+        self._pending: list[dict[str, set[str]]] = [{} for _ in range(images)]
         for node in graph.nodes:
             for name in sources(node):
-                self._users.setdefault(name, []).append(node.name)
-        self._pending = [
-            {name: set(users) for name, users in self._users.items()} for _ in range(images)
-        ]
+                for pending in self._pending:
+                    pending.setdefault(name, set()).add(node.name)
         self._kept: list[tuple[int | None, str, str]] | None = None
-
-    def users(self, name: str) -> list[Node]:
-        """Return the nodes that read a tensor."""
-        return [self.graph[user] for user in self._users.get(name, [])]
 
     def last_use(self, name: str, by: str) -> bool:
         """Whether `by` is the only node that still has to read the tensor."""
@@ -111,7 +80,7 @@ class LoweringBase:
 
     def feeds_pool(self, name: str) -> bool:
         """Whether a tensor is summed over its tokens."""
-        return any(isinstance(user, Pool) for user in self.users(name))
+        return any(isinstance(user, Pool) for user in self.graph.users(name))
 
     def beats(self, buffer: Buffer) -> int:
         """Return the bus beats in a word of a scratchpad."""

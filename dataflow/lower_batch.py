@@ -84,7 +84,7 @@ class BatchLowering(Lowering):
             lines += need
             vector |= rows
             if isinstance(node, Input):
-                reads_input = {user.name for user in self.users(node.name)}
+                reads_input = {user.name for user in self.graph.users(node.name)}
             reads_input.discard(node.name)
         if group:
             yield from self._whole(group, lines)
@@ -100,8 +100,8 @@ class BatchLowering(Lowering):
     def _lines(self, node: Node) -> int:
         """Return the lines of weights that a node needs, with the values' product at the scores."""
         if isinstance(node, Scores):
-            softmax = self.users(node.name)[0]
-            mix = self.users(softmax.name)[0]
+            softmax = self.graph.users(node.name)[0]
+            mix = self.graph.users(softmax.name)[0]
             return self._product_lines(self.graph[mix.v] if isinstance(mix, Mix) else mix)
         if node.name in self.deferred:
             return 0

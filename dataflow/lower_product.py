@@ -1,16 +1,19 @@
 """Products: with weights from memory, cut into chunks; and with operands that are on chip."""
 
+from collections import Counter
+from functools import cached_property
+
 import numpy as np
 
 from moesaic.dataflow.lower_base import LoweringBase
-from moesaic.dataflow.packing import pack_indices, pack_params, to_bytes, weight_tiles
+from moesaic.dataflow.packing import ProductData
 from moesaic.dataflow.scoreboard import QUEUES
 from moesaic.dataflow.scratch import Place, ceil_div, head_channels
 from moesaic.dataflow.steps import Fetch, Step, Work
 from moesaic.models.accel import NM
 from moesaic.models.commands import ARRAYS, Buffer, Epilogue, Unit
 from moesaic.models.errors import InputError
-from moesaic.models.graph import Ints, Mix, Product, Route, Scores
+from moesaic.models.graph import Mix, Product, Route, Scores
 from moesaic.models.graph_macs import node_macs
 
 EPILOGUES = {
@@ -33,10 +36,16 @@ class ProductLowering(LoweringBase):
         tokens = self.tokens(node.x)
         dest = self._destination(node, tokens)
         nm = self._mode(node, source)
-        weight = self._placed(node, source, dest)
-        values, indices = weight_tiles(weight, spec, nm)
-        n_tiles, k_tiles = values.shape[:2]
-        params = self._params(node, dest, n_tiles * spec.columns)
+        inputs, outputs = node.weight.shape
+        data = ProductData(
+            node=node,
+            spec=spec,
+            nm=nm,
+            inputs=source.channels[:inputs],
+            outputs=dest.channels[:outputs],
+        )
+        self._check_sums(node)
+        n_tiles, k_tiles = ceil_div(dest.width, spec.columns), data.k_tiles
         kind = ARRAYS.index("expert" if node.route else "linear")
         routed = {"array": kind, **({"expert": 1 + node.expert} if node.route else {})}
         gather = {"gather": 1} if node.route and source.buffer == Buffer.VEC else {}
@@ -45,25 +54,25 @@ class ProductLowering(LoweringBase):
         macs = node_macs(self.graph, node).dense
         if nm is not None:
             macs = macs * nm.n // nm.m
+        mode = spec.mode_number(nm)
         for first in range(0, n_tiles, per_chunk):
             count = min(per_chunk, n_tiles - first)
-            part = slice(first, first + count)
-            columns = slice(first * spec.columns, (first + count) * spec.columns)
+            condition = self.condition(node)
             fetches = [
                 Fetch(
                     buffer=Buffer.WEIGHT,
                     lines=count * k_tiles * spec.columns,
-                    data=to_bytes(values[part], spec.data_bytes),
+                    data=data.weights(first, count),
                     field="base",
-                    **self.condition(node),
+                    **condition,
                 ),
                 Fetch(
                     buffer=Buffer.PARAM,
                     lines=ceil_div(count * spec.columns * 8, max(8, spec.bus_bytes)),
-                    data=pack_params(*(p[columns] for p in params)),
+                    data=data.params(first, count),
                     field="param_base",
                     scale=max(8, spec.bus_bytes) // 8,
-                    **self.condition(node),
+                    **condition,
                 ),
             ]
             if nm is not None:
@@ -71,12 +80,11 @@ class ProductLowering(LoweringBase):
                     Fetch(
                         buffer=Buffer.INDEX,
                         lines=count * k_tiles * spec.columns // 2,
-                        data=pack_indices(indices[part]),
+                        data=data.indices(first, count),
                         field="index_base",
-                        **self.condition(node),
+                        **condition,
                     )
                 )
-            mode = spec.mode_number(nm)
             stationary = Work(
                 unit=Unit.STATIONARY,
                 fields={
@@ -132,20 +140,24 @@ class ProductLowering(LoweringBase):
         """
         if node.route is None:
             return {}
-        spec = self.spec
-        lines = sum(
-            ceil_div(n.weight.shape[0], spec.rows)
-            * ceil_div(n.weight.shape[1], spec.columns)
-            * spec.columns
-            for n in self.graph.nodes
-            if isinstance(n, Product) and n.route == node.route and n.expert == node.expert
-        )
-        if node.expert < spec.weight_lines // lines:
+        if node.expert < self.spec.weight_lines // self._expert_lines[node.route, node.expert]:
             return {}
         return {
             "expert": 1 + node.expert,
             "behind": len(self.steps) - self.route_steps[node.route],
         }
+
+    @cached_property
+    def _expert_lines(self) -> Counter[tuple[str, int]]:
+        """Lines of weights of each expert, by its routing and its number."""
+        lines: Counter[tuple[str, int]] = Counter()
+        columns = self.spec.columns
+        for node in self.graph.nodes:
+            if isinstance(node, Product) and node.route:
+                inputs, outputs = node.weight.shape
+                tiles = ceil_div(inputs, self.spec.rows) * ceil_div(outputs, columns)
+                lines[node.route, node.expert] += tiles * columns
+        return lines
 
     def on_chip_product(
         self,
@@ -258,7 +270,7 @@ class ProductLowering(LoweringBase):
                 raise InputError(f"{node.name}: {residual} is used again after the addition")
             return self.places[residual]
         buffer, step, heads, size = Buffer.ACT, 1, 1, node.channels
-        for user in self.users(node.name):
+        for user in self.graph.users(node.name):
             if isinstance(user, Scores):
                 heads, size, step = user.heads, user.head_channels, spec.rows
                 if user.k == node.name:
@@ -268,7 +280,7 @@ class ProductLowering(LoweringBase):
                 buffer = Buffer.KV
         if node.epilogue == "wide":
             buffer = Buffer.RESIDUAL
-        if any(isinstance(user, Route) for user in self.users(node.name)):
+        if any(isinstance(user, Route) for user in self.graph.users(node.name)):
             buffer, size = Buffer.SCORE, max(size, ceil_div(size, spec.lanes) * spec.lanes)
         channels = head_channels(heads, size, step)
         # scores read whole rows of queries and keys: what pads a head is written, as zeros
@@ -300,31 +312,11 @@ class ProductLowering(LoweringBase):
             return None
         return nm
 
-    def _placed(self, node: Product, source: Place, dest: Place) -> Ints:
-        """Return the weight matrix by position of inputs and outputs."""
-        rows = source.channels[: node.weight.shape[0]]
-        columns = dest.channels[: node.weight.shape[1]]
-        out = np.zeros((int(rows.max()) + 1, dest.width), dtype=np.int64)
-        out[np.ix_(rows, columns)] = node.weight
-        return out
-
-    def _params(self, node: Product, dest: Place, width: int) -> tuple[Ints, Ints, Ints]:
-        """Return bias, multiplier and shift by output position."""
-        bound = np.abs(node.weight).sum(axis=0) * (1 << (self.spec.data_bits - 1)) + np.abs(
-            node.bias
-        )
-        limit = 1 << (self.spec.acc_bits - 1)
-        if int(bound.max()) >= limit:
-            raise InputError(
-                f"{node.name}: sums must stay below 2**{self.spec.acc_bits - 1}, "
-                f"not {int(bound.max())}"
-            )
-        out = []
-        for values in (node.bias, node.multiplier, node.shift):
-            placed = np.zeros(width, dtype=np.int64)
-            placed[dest.channels[: node.channels]] = values
-            out.append(placed)
-        return out[0], out[1], out[2]
+    def _check_sums(self, node: Product) -> None:
+        """Refuse a product whose sums may overflow."""
+        bound, bits = self.graph.largest_sums[node.name], self.spec.acc_bits
+        if bound >= 1 << (bits - 1):
+            raise InputError(f"{node.name}: sums must stay below 2**{bits - 1}, not {bound}")
 
     def _tiles_per_chunk(self, node: Product, k_tiles: int, nm: NM | None) -> int:
         """Return the output tiles of a chunk; one at least must fit."""

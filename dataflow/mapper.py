@@ -14,7 +14,7 @@ from moesaic.dataflow.schedule import ALIGN, Schedule
 from moesaic.dataflow.scratch import Place
 from moesaic.dataflow.steps import Step
 from moesaic.models.accel import AccelSpec
-from moesaic.models.commands import COMMAND_BYTES, Unit, assemble
+from moesaic.models.commands import Unit
 from moesaic.models.errors import InputError
 from moesaic.models.geometry import geometry, narrow_word
 from moesaic.models.graph import Graph, Input, Ints
@@ -72,19 +72,13 @@ def map_graph(
             if work.unit == Unit.STORE:
                 work.fields["address"] = outputs[step.image]
     schedule.run(steps)
-    program_address, data = schedule.finish()
-
-    blocks = -(-len(schedule.commands) // spec.block_commands) + 1  # one more: fetched, not run
-    image = np.zeros(program_address + blocks * spec.block_commands * COMMAND_BYTES, dtype=np.uint8)
-    image[data_address : data_address + len(data)] = data
-    commands = assemble(schedule.commands)
-    image[program_address : program_address + len(commands)] = commands
+    program_address = schedule.finish()
     return Program(
         spec=spec,
         graph=graph,
         commands=schedule.commands,
         notes=schedule.notes,
-        image=image,
+        data=schedule.addresses,
         program_address=program_address,
         input_addresses=inputs,
         output_addresses=outputs,
@@ -166,7 +160,8 @@ def _lower(
     if refused:
         images = f"{size} images" if size > 1 else "one image"
         lowering.notes.append(f"the batch runs {images} at a time: {refused}")
-    return lowering, [_clone(step, first) for first in range(0, batch, size) for step in steps]
+    again = [_clone(step, first) for first in range(size, batch, size) for step in steps]
+    return lowering, steps + again
 
 
 def _clone(step: Step, first: int) -> Step:

@@ -48,8 +48,10 @@ class Places:
         return self._where[name, self.image]
 
     def __setitem__(self, name: str, place: Place) -> None:
-        block = next((b for b in self._blocks.values() if b.whole.span == place.span), None)
-        if self.image is not None or block is None:
+        block = None
+        if self.image is None:
+            block = next((b for b in self._blocks.values() if b.whole.span == place.span), None)
+        if block is None:
             self._where[name, self.image] = place
             self._names.setdefault(place.span, set()).add(name)
             return

@@ -1,13 +1,16 @@
 """A program: commands, the memory image that they work on, and what each command belongs to."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from moesaic.dataflow.packing import Data
 from moesaic.dataflow.scratch import Place
 from moesaic.models.accel import AccelSpec
-from moesaic.models.commands import Command, Unit
+from moesaic.models.commands import COMMAND_BYTES, Command, Unit, assemble
 from moesaic.models.graph import Graph
 
 
@@ -27,12 +30,12 @@ class Note:
     images: int = 1
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class Program:
     """What one run needs.
 
-    `commands` are in order, the block fetches and END among them; `notes` go with them. `image` is
-    the memory from address 0 on; the host writes inputs at `input_addresses` (one per image) and
+    `commands` are in order, the block fetches and END among them; `notes` go with them. `data` lie
+    in memory at their addresses; the host writes inputs at `input_addresses` (one per image) and
     finds results at `output_addresses`. `channels` holds, for each node, the position of each
     channel among a token's values.
     """
@@ -41,7 +44,7 @@ class Program:
     graph: Graph
     commands: list[Command]
     notes: list[Note]
-    image: NDArray[np.uint8]
+    data: Mapping[Data, int]
     program_address: int
     input_addresses: list[int]
     output_addresses: list[int]
@@ -50,6 +53,22 @@ class Program:
     channels: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
     peak_words: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of memory in use: one block more than there is, which is fetched and not run."""
+        blocks = -(-len(self.commands) // self.spec.block_commands) + 1
+        return self.program_address + blocks * self.spec.block_commands * COMMAND_BYTES
+
+    @cached_property
+    def image(self) -> NDArray[np.uint8]:
+        """The memory from address 0 on, made when it is first asked for."""
+        image = np.zeros(self.memory_bytes, dtype=np.uint8)
+        for data, address in self.data.items():
+            image[address : address + data.size] = data.make()
+        commands = assemble(self.commands)
+        image[self.program_address : self.program_address + len(commands)] = commands
+        return image
 
     def of_unit(self, unit: Unit) -> list[tuple[Command, Note]]:
         """Return a unit's commands with their notes, in order."""

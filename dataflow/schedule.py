@@ -1,13 +1,13 @@
-"""From steps to the command stream: prefetch through rings, waits, blocks, the memory image."""
+"""From steps to the command stream: prefetch through rings, waits, blocks, addresses."""
 
+from bisect import bisect_left, bisect_right
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import numpy as np
-
-from moesaic.dataflow.packing import Bytes
+from moesaic.dataflow.packing import Data
 from moesaic.dataflow.program import Note
 from moesaic.dataflow.scoreboard import QUEUES, Scoreboard, Span
+from moesaic.dataflow.scratch import NAMES
 from moesaic.dataflow.steps import Fetch, Step
 from moesaic.models.accel import AccelSpec
 from moesaic.models.commands import COMMAND_BYTES, Buffer, Command, Unit
@@ -22,6 +22,7 @@ SIZES = {
     Buffer.PARAM: "param_columns",
     Buffer.NORM: "norm_words",
 }
+FETCHED = (*SIZES, Buffer.INPUT, Buffer.RESIDUAL)
 BLOCK = "program"  # node of the fetches of command blocks
 
 
@@ -31,40 +32,54 @@ class Block:
 
     start: int
     stop: int
-    data: Bytes | None
+    data: Data | None
     step: int
 
 
-@dataclass(slots=True)
 class Ring:
     """First in, first out: blocks of a buffer, free once the last step that uses them was emitted.
 
     What lies there stays until its place is taken, and serves later steps too.
+
+    Parameters
+    ----------
+    size : int
+        Lines of the buffer.
     """
 
-    size: int
-    head: int = 0
-    blocks: list[Block] = field(default_factory=list)
+    def __init__(self, size: int) -> None:
+        self.size, self.head = size, 0
+        self._blocks: list[Block] = []  # by place
+        self._starts: list[int] = []
+        self._of: dict[Data, Block] = {}
 
-    def find(self, data: Bytes | None, step: int) -> int | None:
+    def find(self, data: Data | None, step: int) -> int | None:
         """Return the first line of data that is there, kept for `step` then; None if it is not."""
-        for block in self.blocks:
-            if data is not None and block.data is data:
-                block.step = max(block.step, step)
-                return block.start
-        return None
+        block = self._of.get(data) if data is not None else None
+        if block is None:
+            return None
+        block.step = max(block.step, step)
+        return block.start
 
-    def take(self, lines: int, step: int, emitted: int, data: Bytes | None = None) -> int | None:
+    def take(self, lines: int, step: int, emitted: int, data: Data | None = None) -> int | None:
         """Return the first line of a new block, None while steps to come need its place."""
         if lines > self.size:
             return None
         start = self.head if self.head + lines <= self.size else 0
         stop = start + lines
-        met = [b for b in self.blocks if b.start < stop and start < b.stop]
-        if any(block.step >= emitted for block in met):
+        first = bisect_right(self._starts, start)
+        if first and self._blocks[first - 1].stop > start:
+            first -= 1
+        met = slice(first, bisect_left(self._starts, stop, first))
+        if any(block.step >= emitted for block in self._blocks[met]):
             return None
-        self.blocks = [b for b in self.blocks if not (b.start < stop and start < b.stop)]
-        self.blocks.append(Block(start, stop, data, step))
+        for block in self._blocks[met]:
+            if block.data is not None:
+                del self._of[block.data]
+        block = Block(start, stop, data, step)
+        self._blocks[met], self._starts[met] = [block], [start]
+        if data is not None:
+            self._of[data] = block
         self.head = stop
         return start
 
@@ -82,17 +97,15 @@ class Schedule:
     def __init__(self, spec: AccelSpec, *, data_address: int) -> None:
         self.spec = spec
         self.data_address = data_address
-        self.data: list[Bytes] = []
-        self._data_bytes = 0
-        self._known: dict[int, int] = {}  # data already placed, by identity
+        self.addresses: dict[Data, int] = {}  # of data already placed, in their order
+        self._data_end = data_address
         self.commands: list[Command] = []
         self.notes: list[Note] = []
         self.board = Scoreboard()
         self.board.counts[Unit.LOAD] = 1  # the command processor fetches the first block itself
-        self._rings = {
-            b: Ring(geometry(spec, b).depth)
-            for b in (Buffer.WEIGHT, Buffer.INDEX, Buffer.PARAM, Buffer.NORM)
-        }
+        shapes = {buffer: geometry(spec, buffer) for buffer in FETCHED}
+        self._rings = {buffer: Ring(shapes[buffer].depth) for buffer in SIZES}
+        self._beats_log2 = {buffer: shape.beats_log2 for buffer, shape in shapes.items()}
 
     def run(self, steps: list[Step]) -> None:
         """Emit all steps."""
@@ -116,20 +129,19 @@ class Schedule:
             while pending and self._prefetch(*pending[0], steps, step=i):
                 pending.popleft()
 
-    def finish(self) -> tuple[int, Bytes]:
-        """Emit END, which waits for all that was emitted; return the program's address and data.
+    def finish(self) -> int:
+        """Emit END, which waits for all that was emitted; return the program's address.
 
         The program follows the streamed data; only now are its blocks' addresses known.
         """
         self._begin_block()
-        waits = self.board.fields(dict(self.board.counts))
+        waits = self.board.fields(self.board.counts)
         self._emit({"unit": Unit.END, **waits}, Step(node="end", works=[]))
-        data = np.concatenate(self.data) if self.data else np.zeros(0, dtype=np.uint8)
-        program = -(-(self.data_address + len(data)) // ALIGN) * ALIGN
+        program = -(-self._data_end // ALIGN) * ALIGN
         for command, note in zip(self.commands, self.notes, strict=True):
             if note.node == BLOCK:
                 command["address"] += program
-        return program, data
+        return program
 
     def _prefetch(self, index: int, fetch: Fetch, steps: list[Step], *, step: int) -> bool:
         """Fetch ahead, after `step`; data with a fixed place is not, nor before its routing."""
@@ -138,41 +150,38 @@ class Schedule:
 
     def _fetch(self, index: int, fetch: Fetch, steps: list[Step], *, emitted: int) -> bool:
         step = steps[index]
-        beats_log2 = geometry(self.spec, fetch.buffer).beats_log2
-        if fetch.base is not None:
-            base = fetch.base
-        else:
+        beats_log2 = self._beats_log2[fetch.buffer]
+        base, there = fetch.base, None
+        if base is None:
             ring = self._rings[fetch.buffer]
             data = None if fetch.expert else fetch.data  # that of an expert may have been skipped
             there = ring.find(data, index)
-            found = ring.take(fetch.lines, index, emitted, data) if there is None else there
-            if found is None:
+            base = ring.take(fetch.lines, index, emitted, data) if there is None else there
+            if base is None:
                 return False
-            base = found
+        span: Span = (NAMES[fetch.buffer], base, base + fetch.lines)
+        if fetch.base is None:
             work = step.works[fetch.command]
             work.fields[fetch.field] = base * fetch.scale
-            span: Span = (fetch.buffer.name, base, base + fetch.lines)
             work.reads = (*work.reads, span)
-            if there is not None:
-                return True
-        address = fetch.address if fetch.data is None else self._place(fetch.data)
-        ports = ("residual write",) if fetch.buffer == Buffer.RESIDUAL else ()
+        if there is not None:
+            return True
+        if fetch.data is None:
+            address, beats = int(fetch.address or 0), fetch.lines << beats_log2
+        else:
+            address, beats = self._place(fetch.data), fetch.data.size // self.spec.bus_bytes
+        beats = fetch.row_beats or beats
         self._begin_block()
         waits = self.board.add(
             Unit.LOAD,
             reads=(QUEUES,) if fetch.expert else (),
-            writes=((fetch.buffer.name, base, base + fetch.lines),),
-            ports=ports,
-        )
-        beats = fetch.row_beats or (
-            fetch.lines << beats_log2
-            if fetch.data is None
-            else len(fetch.data) // self.spec.bus_bytes
+            writes=(span,),
+            ports=("residual write",) if fetch.buffer == Buffer.RESIDUAL else (),
         )
         self._emit(
             {
                 "unit": Unit.LOAD,
-                "address": int(address or 0),
+                "address": address,
                 "rows": fetch.rows,
                 "row_beats": beats,
                 "row_pitch": beats * self.spec.bus_bytes if fetch.rows > 1 else 0,
@@ -187,15 +196,12 @@ class Schedule:
         )
         return True
 
-    def _place(self, data: Bytes) -> int:
+    def _place(self, data: Data) -> int:
         """Give data an address in memory, once."""
-        key = id(data)
-        if key not in self._known:
-            self._known[key] = self.data_address + self._data_bytes
-            pad = -len(data) % self.spec.bus_bytes
-            self.data.append(np.pad(data, (0, pad)) if pad else data)
-            self._data_bytes += len(data) + pad
-        return self._known[key]
+        if data not in self.addresses:
+            self.addresses[data] = self._data_end
+            self._data_end += data.size + -data.size % self.spec.bus_bytes
+        return self.addresses[data]
 
     def _begin_block(self) -> None:
         """Put the fetch of the next block in front of a block's first command.
@@ -208,12 +214,11 @@ class Schedule:
     def _emit(self, command: Command, step: Step) -> None:
         self.commands.append(command)
         main = command["unit"] in (Unit.STREAM, Unit.VECTOR, Unit.STORE)
-        macs = step.macs if main else 0
         self.notes.append(
             Note(
                 node=step.node,
                 part=step.part,
-                macs=macs,
+                macs=step.macs if main else 0,
                 row=step.row,
                 image=step.image,
                 images=step.images,

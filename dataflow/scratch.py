@@ -9,7 +9,9 @@ from moesaic.dataflow.scoreboard import Span
 from moesaic.models.accel import AccelSpec
 from moesaic.models.commands import Buffer
 from moesaic.models.errors import InputError
-from moesaic.models.geometry import geometry, narrow_word
+from moesaic.models.geometry import TOKENS, geometry, narrow_word
+
+NAMES = {buffer: buffer.name for buffer in Buffer}  # an enumeration's own way is slow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +32,7 @@ class Place:
     @property
     def span(self) -> Span:
         """Scratchpad by name, first word, end: what the scoreboard takes."""
-        return self.buffer.name, self.base, self.base + self.rows * self.pitch
+        return NAMES[self.buffer], self.base, self.base + self.rows * self.pitch
 
 
 def ceil_div(a: int, b: int) -> int:
@@ -49,9 +51,13 @@ class Scratch:
     """Allocator of all scratchpads: next fit, so that places are reused as late as possible."""
 
     spec: AccelSpec
+    depths: dict[Buffer, int] = field(init=False)
     live: dict[Buffer, list[tuple[int, int]]] = field(default_factory=dict)
     cursor: dict[Buffer, int] = field(default_factory=dict)
     peak: dict[Buffer, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.depths = {buffer: geometry(self.spec, buffer).depth for buffer in TOKENS}
 
     def place(
         self,
@@ -71,7 +77,7 @@ class Scratch:
             used = sum(stop - start for start, stop in self.live.get(buffer, []))
             raise InputError(
                 f"{name} must be at least {used + need} for {what} ({need} words beside {used} "
-                f"in use), not {geometry(self.spec, buffer).depth}"
+                f"in use), not {self.depths[buffer]}"
             )
         return found
 
@@ -110,7 +116,7 @@ class Scratch:
         self.live[place.buffer].remove((start, stop))
 
     def _find(self, buffer: Buffer, words: int) -> int | None:
-        depth = geometry(self.spec, buffer).depth
+        depth = self.depths[buffer]
         taken = self.live.get(buffer, [])
         gaps, start = [], 0
         for first, stop in (*taken, (depth, depth)):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from moesaic.dataflow.packing import Bytes
+from moesaic.dataflow.packing import Data
 from moesaic.dataflow.scoreboard import Span
 from moesaic.models.commands import Buffer, Unit
 
@@ -18,7 +18,7 @@ class Fetch:
 
     buffer: Buffer
     lines: int
-    data: Bytes | None = None
+    data: Data | None = None
     address: int | None = None  # given: data that the host puts there, such as the input
     command: int = 0
     field: str = ""

@@ -28,6 +28,7 @@ class Unit(IntEnum):
 
 
 UNITS = (Unit.LOAD, Unit.STORE, Unit.STATIONARY, Unit.STREAM, Unit.VECTOR)
+WAITS = tuple(f"wait_{unit.name.lower()}" for unit in UNITS)  # fields of a command, by unit
 
 
 class Buffer(IntEnum):
@@ -85,7 +86,7 @@ class Field:
 HEADER = (
     Field("unit", 4, "Unit that executes the command; END stops"),
     Field("tag", 12, "free for tools: step number modulo 4096"),
-    *(Field(f"wait_{u.name.lower()}", COUNT_BITS, "completed commands to wait for") for u in UNITS),
+    *(Field(name, COUNT_BITS, "completed commands to wait for") for name in WAITS),
 )
 
 _COPY = (

@@ -6,6 +6,8 @@ from moesaic.models.accel import AccelSpec
 from moesaic.models.commands import COMMAND_BYTES, Buffer
 from moesaic.models.pipeline import log2
 
+TOKENS = (Buffer.INPUT, Buffer.ACT, Buffer.VEC, Buffer.KV, Buffer.SCORE, Buffer.RESIDUAL)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Geometry:
@@ -38,28 +40,41 @@ class Geometry:
 
 def geometry(spec: AccelSpec, buffer: Buffer) -> Geometry:
     """Return the shape of one scratchpad."""
-    bus, bits, wide = 8 * spec.bus_bytes, spec.data_bits, 8 * spec.wide_bytes
-    tokens = spec.tokens_per_beat
-    param = 8 * max(8, spec.bus_bytes)
-    act = tokens * spec.act_word * bits
-    kv = tokens * spec.kv_word * bits
-    score = tokens * spec.wide_word * wide
-    residual_granule = min(spec.columns * wide, spec.lanes * wide, bus)
-    shapes = {
-        Buffer.COMMAND: (2 * spec.block_commands, 8 * COMMAND_BYTES, bus, 1),
-        Buffer.WEIGHT: (spec.weight_lines, spec.rows * bits, bus, 1),
-        Buffer.INDEX: (max(1, spec.index_lines), spec.rows * 8, bus, 1),
-        Buffer.PARAM: (spec.param_columns * 64 // param, param, bus, 1),
-        Buffer.NORM: (spec.norm_words, spec.lanes * 64, bus, 1),
-        Buffer.INPUT: (spec.input_words, act, bus, tokens),
-        Buffer.ACT: (spec.act_words, act, spec.columns * bits, tokens),
-        Buffer.VEC: (spec.vec_words, act, spec.lanes * bits, tokens),
-        Buffer.KV: (spec.kv_words, kv, min(spec.columns, spec.lanes) * bits, tokens),
-        Buffer.SCORE: (spec.score_words, score, spec.columns * wide, tokens),
-        Buffer.RESIDUAL: (spec.residual_words, score, residual_granule, tokens),
-    }
-    depth, width, granule, banks = shapes[buffer]
+    bus = 8 * spec.bus_bytes
+    depth, width, granule = _shape(spec, buffer, bus)
+    banks = spec.tokens_per_beat if buffer in TOKENS else 1
     return Geometry(depth=depth, width=width, granule=granule, banks=banks, bus_bits=bus)
+
+
+def _shape(spec: AccelSpec, buffer: Buffer, bus: int) -> tuple[int, int, int]:
+    """Return words, bits of a word, and bits that are written at once."""
+    match buffer:
+        case Buffer.COMMAND:
+            return 2 * spec.block_commands, 8 * COMMAND_BYTES, bus
+        case Buffer.WEIGHT:
+            return spec.weight_lines, spec.rows * spec.data_bits, bus
+        case Buffer.INDEX:
+            return max(1, spec.index_lines), spec.rows * 8, bus
+        case Buffer.PARAM:
+            param = 8 * max(8, spec.bus_bytes)
+            return spec.param_columns * 64 // param, param, bus
+        case Buffer.NORM:
+            return spec.norm_words, spec.lanes * 64, bus
+    tokens, bits, wide = spec.tokens_per_beat, spec.data_bits, 8 * spec.wide_bytes
+    act, score = tokens * spec.act_word * bits, tokens * spec.wide_word * wide
+    match buffer:
+        case Buffer.INPUT:
+            return spec.input_words, act, bus
+        case Buffer.ACT:
+            return spec.act_words, act, spec.columns * bits
+        case Buffer.VEC:
+            return spec.vec_words, act, spec.lanes * bits
+        case Buffer.KV:
+            kv = tokens * spec.kv_word * bits
+            return spec.kv_words, kv, min(spec.columns, spec.lanes) * bits
+        case Buffer.SCORE:
+            return spec.score_words, score, spec.columns * wide
+    return spec.residual_words, score, min(spec.columns * wide, spec.lanes * wide, bus)
 
 
 def narrow_word(spec: AccelSpec, buffer: Buffer) -> int:

@@ -7,6 +7,7 @@ they read; each makes one tensor that bears its own name.
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -164,11 +165,26 @@ class Pool(Node):
     shift: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+def sources(node: Node) -> tuple[str, ...]:
+    """Return the names of the tensors that a node reads."""
+    match node:
+        case Product():
+            return tuple(name for name in (node.x, node.residual, node.route) if name)
+        case Scores():
+            return (node.q, node.k)
+        case Mix():
+            return (node.p, node.v)
+        case Softmax() | LayerNorm() | Scale() | Pool() | Route():
+            return (node.x,)
+    return ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Graph:
     """A whole integer network; the last node is the result (wide).
 
-    `gelu` is the form that GELU has, a name of :mod:`moesaic.models.gelu_forms`.
+    `gelu` is the form that GELU has, a name of :mod:`moesaic.models.gelu_forms`. What follows from
+    the nodes is worked out once, when it is first asked for.
     """
 
     name: str
@@ -180,10 +196,33 @@ class Graph:
 
     def __getitem__(self, name: str) -> Node:
         """Return the node called `name`."""
+        return self._by_name[name]
+
+    def users(self, name: str) -> tuple[Node, ...]:
+        """Return the nodes that read a tensor, in order."""
+        return self._users.get(name, ())
+
+    @cached_property
+    def largest_sums(self) -> dict[str, int]:
+        """The largest magnitude that a sum of each product can have, by the product's name."""
+        half = 1 << (self.data_bits - 1)
+        return {
+            node.name: int((np.abs(node.weight).sum(axis=0) * half + np.abs(node.bias)).max())
+            for node in self.nodes
+            if isinstance(node, Product)
+        }
+
+    @cached_property
+    def _by_name(self) -> dict[str, Node]:
+        return {node.name: node for node in reversed(self.nodes)}
+
+    @cached_property
+    def _users(self) -> dict[str, tuple[Node, ...]]:
+        users: dict[str, list[Node]] = {}
         for node in self.nodes:
-            if node.name == name:
-                return node
-        raise KeyError(name)
+            for name in sources(node):
+                users.setdefault(name, []).append(node)
+        return {name: tuple(nodes) for name, nodes in users.items()}
 
     @property
     def wide_bits(self) -> int:

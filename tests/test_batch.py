@@ -169,7 +169,7 @@ def test_places_stay_until_all_parts_were_lowered() -> None:
     graph = prepare(SPECS["p2-int8"], CASES["odd tokens"]).program.graph
     lowering = BatchLowering(SPECS["p2-int8"], graph, options=LAYERS, images=2)
     name = graph.nodes[0].name
-    (reader,) = lowering.users(name)
+    (reader,) = lowering.graph.users(name)
     for image in range(2):
         lowering.places.image = image
         lowering.lower(graph.nodes[0])

@@ -13,6 +13,7 @@ import pytest
 from moesaic.dataflow.check import check_program
 from moesaic.dataflow.mapper import map_graph
 from moesaic.dataflow.options import MapOptions
+from moesaic.dataflow.packing import Data
 from moesaic.dataflow.program import Program
 from moesaic.dataflow.schedule import BLOCK, Ring
 from moesaic.models.accel_io import load_accel
@@ -75,7 +76,7 @@ def test_ring_refuses_what_never_fits() -> None:
 def test_ring_keeps_data_for_later_steps() -> None:
     """What is there is found until its place is taken, and stays for the step that found it."""
     ring = Ring(8)
-    first, second = np.zeros(1, dtype=np.uint8), np.zeros(1, dtype=np.uint8)
+    first, second = (Data(1, lambda: np.zeros(1, dtype=np.uint8)) for _ in range(2))
     assert ring.take(4, 0, 0, first) == 0
     assert ring.find(second, 3) is None  # equal, but not the same
     assert ring.find(first, 3) == 0

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from moesaic.dataflow.cycles import LONG_AGO, Timing, run_commands
+from moesaic.dataflow.cycles import LONG_AGO, Timing, needed_waits, run_commands
 from moesaic.dataflow.training.mapper import TrainProgram
 from moesaic.models.accel import AccelSpec
 from moesaic.models.commands import Command
@@ -55,4 +55,5 @@ def predict_step(program: TrainProgram) -> Timing:
     """Return the exact timing of a training program."""
     spec = program.spec
     units = TrainingUnits(spec, ProductCycles(spec))
-    return run_commands(spec, program.commands, program.program_address, units)
+    waits = needed_waits(program.commands)
+    return run_commands(spec, program.commands, waits, program.program_address, units)

@@ -259,7 +259,7 @@ class TrainMapper:
     def _finish(self) -> TrainProgram:
         data_end = self.memory.end
         self._begin_block()
-        waits = self.board.fields(dict(self.board.counts))
+        waits = self.board.fields(self.board.counts)
         self.commands.append({"unit": Unit.END, **waits})
         self.notes.append(TrainNote(op="end"))
         for command, note in zip(self.commands, self.notes, strict=True):

@@ -1,0 +1,223 @@
+"""Machines by the hundred: what a network costs on each, exact to the cycle, without its bytes.
+
+A mapping depends on some parameters of a machine only; it is kept, and serves all machines that
+differ in the others, such as the memory's latency and rate.
+"""
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from moesaic.dataflow.account import Floor, executed_macs, floor_of, layer_bytes, layer_cycles
+from moesaic.dataflow.cycles import (
+    IntegerUnits,
+    Queues,
+    Timing,
+    Waits,
+    needed_waits,
+    run_commands,
+)
+from moesaic.dataflow.mapper import map_graph
+from moesaic.dataflow.options import STANDARD, MapOptions
+from moesaic.dataflow.program import Program
+from moesaic.dataflow.queues import queue_lengths, routes
+from moesaic.models.accel import AccelSpec
+from moesaic.models.errors import InputError
+from moesaic.models.execute import execute
+from moesaic.models.graph import Graph, Ints, Route
+
+MAPPED = (
+    "rows",
+    "columns",
+    "tokens_per_beat",
+    "data_bits",
+    "lanes",
+    "sparsity",
+    "bus_bytes",
+    "block_commands",
+    "experts",
+    "gelu",
+    "numbers",
+    "psum_depth",
+    "weight_lines",
+    "index_lines",
+    "param_columns",
+    "norm_words",
+    "input_words",
+    "act_words",
+    "vec_words",
+    "kv_words",
+    "score_words",
+    "residual_words",
+    "rowstat_rows",
+)
+"""Fields of AccelSpec that a mapping depends on; the others change its timing alone."""
+
+PLANS = 16  # mappings that an evaluator keeps; one of m3vit-tiny takes about 5 MB
+
+Key = tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Workload:
+    """A quantised network, and the input matrices of the images that are run.
+
+    Inputs decide which experts get how many tokens; a network without experts needs none.
+    """
+
+    graph: Graph
+    inputs: Sequence[Ints] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """A node's share of cycles, MACs and bytes, over all images of the batch."""
+
+    cycles: int
+    macs: int
+    bytes_read: int
+    bytes_written: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What a run costs: totals of the batch.
+
+    `macs` are those that the array executes, `peak_words` the words in use by scratchpad; `layers`,
+    by node, only where they were asked for.
+    """
+
+    cycles: int
+    macs: int
+    floor: Floor
+    bytes_read: int
+    bytes_written: int
+    peak_words: Mapping[str, int]
+    layers: Mapping[str, Layer] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """A mapping with what follows from it for every machine that it fits."""
+
+    program: Program
+    waits: Waits
+    queues: Queues
+    macs: Mapping[str, int]
+
+
+class Evaluator:
+    """Evaluate machines; mappings are kept, the last used ones.
+
+    Points that share a mapping should come one after another: sort them by :func:`mapping_key`.
+
+    Parameters
+    ----------
+    workloads : sequence of Workload
+        The network in each format, `data_bits` and `gelu`, that machines may have.
+    plans : int
+        Mappings kept, and refusals.
+    """
+
+    def __init__(self, workloads: Sequence[Workload], *, plans: int = PLANS) -> None:
+        if not workloads:
+            raise ValueError("workloads must hold at least one")
+        self._workloads = {(w.graph.data_bits, w.graph.gelu): w for w in workloads}
+        self._most = plans
+        self._plans: OrderedDict[Key, _Plan | InputError] = OrderedDict()
+        self._routed: dict[tuple[int, str, int, int], dict[str, Ints]] = {}
+
+    def evaluate(
+        self,
+        spec: AccelSpec,
+        options: MapOptions = STANDARD,
+        batch: int = 1,
+        *,
+        layers: bool = False,
+    ) -> Evaluation:
+        """Return what a batch costs on a machine.
+
+        Cycles are those of :func:`moesaic.dataflow.cycles.predict`.
+
+        Raises
+        ------
+        InputError
+            If the network does not fit: the line of :func:`moesaic.dataflow.mapper.map_graph`.
+        """
+        plan = self._plan(spec, options, batch)
+        program, macs = plan.program, sum(plan.macs.values())
+        units = IntegerUnits(spec, iter(plan.queues))
+        timing = run_commands(spec, program.commands, plan.waits, program.program_address, units)
+        return Evaluation(
+            cycles=timing.cycles,
+            macs=macs,
+            floor=floor_of(spec, macs, timing),
+            bytes_read=timing.bytes_read,
+            bytes_written=timing.bytes_written,
+            peak_words=program.peak_words,
+            layers=_layers(plan, spec, timing) if layers else None,
+        )
+
+    def _plan(self, spec: AccelSpec, options: MapOptions, batch: int) -> _Plan:
+        """Return the mapping that is kept, or a new one; raise the refusal that is kept."""
+        key = mapping_key(spec, options, batch)
+        if key in self._plans:
+            self._plans.move_to_end(key)
+        else:
+            self._plans[key] = self._map(spec, options, batch)
+            if len(self._plans) > self._most:
+                self._plans.popitem(last=False)
+        plan = self._plans[key]
+        if isinstance(plan, InputError):
+            raise InputError(str(plan))
+        return plan
+
+    def _map(self, spec: AccelSpec, options: MapOptions, batch: int) -> _Plan | InputError:
+        default = next(iter(self._workloads.values()))  # its format is refused
+        workload = self._workloads.get((spec.data_bits, spec.gelu), default)
+        try:
+            program = map_graph(workload.graph, spec, batch=batch, options=options)
+        except InputError as error:
+            return error
+        queues: Queues = ()
+        if routes(program):
+            if batch > len(workload.inputs):
+                return InputError(f"batch must be at most {len(workload.inputs)}, not {batch}")
+            tensors = [self._routing(workload, spec, image) for image in range(batch)]
+            queues = queue_lengths(program, tensors)
+        return _Plan(
+            program=program,
+            waits=needed_waits(program.commands),
+            queues=queues,
+            macs=executed_macs(program),
+        )
+
+    def _routing(self, workload: Workload, spec: AccelSpec, image: int) -> dict[str, Ints]:
+        """Return the routing of an image; the lanes' number is part of the numerics."""
+        graph = workload.graph
+        key = (graph.data_bits, graph.gelu, spec.lanes, image)
+        if key not in self._routed:
+            tensors = execute(graph, workload.inputs[image], lanes=spec.lanes)
+            routes = [node.name for node in graph.nodes if isinstance(node, Route)]
+            self._routed[key] = {name: tensors[name] for name in routes}
+        return self._routed[key]
+
+
+def mapping_key(spec: AccelSpec, options: MapOptions = STANDARD, batch: int = 1) -> Key:
+    """Return what a mapping depends on: equal keys, equal commands."""
+    return (options, batch, *(getattr(spec, name) for name in MAPPED))
+
+
+def _layers(plan: _Plan, spec: AccelSpec, timing: Timing) -> dict[str, Layer]:
+    program = replace(plan.program, spec=spec)
+    cycles = layer_cycles(program, timing.accepted, timing.done, timing.cycles)
+    moved = layer_bytes(program, timing)
+    return {
+        name: Layer(
+            cycles=spent,
+            macs=plan.macs.get(name, 0),
+            bytes_read=moved[name][0],
+            bytes_written=moved[name][1],
+        )
+        for name, spent in cycles.items()
+    }
