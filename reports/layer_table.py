@@ -19,12 +19,12 @@ from moesaic.dataflow.training.layer_search import Mapped, best_mapping
 from moesaic.models.accel import NM, AccelSpec
 from moesaic.models.errors import InputError
 from moesaic.models.float_format import FORMATS
-from moesaic.models.training.layer_data import attention_data, layer_data
+from moesaic.models.training.layer_data import layer_data
 from moesaic.models.training.layer_shapes import NETWORKS, macs_of_step, network_layers
-from moesaic.models.training.layer_step import LayerStep
 from moesaic.models.training.method import Method
-from moesaic.models.training.optimiser import Optimiser
+from moesaic.reports.arguments import integer
 from moesaic.reports.files import check_file, write_json
+from moesaic.sim.options import BATCH_LIMIT
 from moesaic.sim.training.experiment import load_training_accel
 
 BATCHES = {"resnet9": 64, "vit": 64, "vgg19": 64, "resnet18": 32, "resnet50": 16}
@@ -65,12 +65,14 @@ class LayerRow:
         found = shares(program, (self.name,), timing.accepted, timing.done, timing.cycles)
         self.cycles[ratio] = timing.cycles
         self.stages[ratio] = by_stage([s for s in found if s.stage])
-        self.tilings[ratio] = None if mapped.tiling is None else asdict(mapped.tiling)
+        self.tilings[ratio] = None if mapped.plan is None else asdict(mapped.plan.tiling)
 
 
-def layer_rows(spec: AccelSpec, network: str, ratios: Sequence[str]) -> Iterator[LayerRow]:
+def layer_rows(
+    spec: AccelSpec, network: str, ratios: Sequence[str], batch: int | None = None
+) -> Iterator[LayerRow]:
     """Map all layers of a network; a layer that no method prunes is mapped once."""
-    batch = BATCHES[network]
+    batch = batch or BATCHES[network]
     for layer in network_layers(network):
         row = LayerRow(
             network=network,
@@ -144,12 +146,8 @@ def confirm(spec: AccelSpec, network: str, ratio: str) -> dict[str, Any]:
     [layer] = [each for each in network_layers(network) if each.name == ON_RTL[network]]
     method, fmt = method_of(ratio), FORMATS[spec.numbers]
     mapped = best_mapping(spec, layer, method, 1)
-    if mapped.tiling is None:
-        given = attention_data(mapped.program.step, fmt, seed=1)
-    else:
-        plan = LayerStep(layer, method=method, optimiser=Optimiser(), batch=1, tiling=mapped.tiling)
-        plan.build()
-        given = layer_data(plan, fmt, seed=1)
+    assert mapped.plan is not None  # ON_RTL has no attention
+    given = layer_data(mapped.plan, fmt, seed=1)
     with tempfile.TemporaryDirectory(prefix="moesaic-") as folder:
         _, checked = check_on_rtl(mapped.program, mapped.timing, given, Path(folder))
     return {
@@ -172,6 +170,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--accel", default="vcu1525", metavar="A", help="a preset or a YAML file")
     parser.add_argument("--network", action="append", choices=NETWORKS, help="all without it")
     parser.add_argument("--ratio", action="append", choices=RATIOS, help="all without it")
+    parser.add_argument(
+        "--batch", type=integer(1, BATCH_LIMIT), metavar="B", help="of all networks"
+    )
     parser.add_argument("--rtl", action="store_true", help="one layer of each on RTL, dense too")
     parser.add_argument("--json", type=Path, metavar="FILE", help="all figures")
     options = parser.parse_args(arguments)
@@ -191,7 +192,7 @@ def _run(
 ) -> int:
     rows: list[LayerRow] = []
     for network in networks:
-        for row in layer_rows(spec, network, ratios):
+        for row in layer_rows(spec, network, ratios, options.batch):
             rows.append(row)
             figures = ", ".join(f"{r} {row.cycles[DENSE] / row.cycles[r]:.3f}" for r in ratios)
             name = f"{network} {row.name}"

@@ -20,10 +20,9 @@ def test_the_preset_is_as_large_as_it_says() -> None:
     assert [str(nm) for nm in SPEC.sparsity] == [*RATIOS]
 
 
-def test_sums_and_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sums_and_bounds() -> None:
     """A small batch of the transformer: between no gain and the bound, more with more pruning."""
-    monkeypatch.setitem(layer_table.BATCHES, "vit", 4)
-    rows = list(layer_rows(SPEC, "vit", RATIOS))
+    rows = list(layer_rows(SPEC, "vit", RATIOS, batch=4))
     assert [row.name for row in rows] == [layer.name for layer in network_layers("vit")]
     for row in rows:
         stages = row.stages[DENSE]
@@ -39,12 +38,10 @@ def test_sums_and_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [macs[DENSE] / macs[r] for r in RATIOS] == [1.5, 2.0, 2.4]
 
 
-def test_command(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setitem(layer_table.BATCHES, "vit", 2)
+def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "layers.json"
-    assert layer_table.main(["--network", "vit", "--ratio", "2:8", "--json", str(path)]) == 0
+    asked = ["--network", "vit", "--ratio", "2:8", "--batch", "2", "--json", str(path)]
+    assert layer_table.main(asked) == 0
     content = json.loads(path.read_text())
     [network] = content["networks"]
     said = capsys.readouterr().out

@@ -22,10 +22,10 @@ SHARE = 2  # of a memory is taken by what is at work, the rest is for what comes
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Mapped:
-    """A layer with the tiling that takes the fewest cycles (None for an attention)."""
+    """A layer with the plan that takes the fewest cycles (None for an attention)."""
 
     layer: LayerShape
-    tiling: Tiling | None
+    plan: LayerStep | None
     program: TrainProgram
     timing: Timing
 
@@ -102,10 +102,9 @@ def _mapped(
     optimiser: Optimiser,
 ) -> Mapped:
     if tiling is None:
-        step = attention_step(layer, optimiser=optimiser, batch=batch)
+        plan, step = None, attention_step(layer, optimiser=optimiser, batch=batch)
     else:
-        step = LayerStep(
-            layer, method=method, optimiser=optimiser, batch=batch, tiling=tiling
-        ).build()
+        plan = LayerStep(layer, method=method, optimiser=optimiser, batch=batch, tiling=tiling)
+        step = plan.build()
     program = map_step(step, spec, spill=False)
-    return Mapped(layer=layer, tiling=tiling, program=program, timing=predict_step(program))
+    return Mapped(layer=layer, plan=plan, program=program, timing=predict_step(program))
