@@ -59,7 +59,9 @@ def _check_values(space: Space) -> None:
     for (name, place), problem in problems.items():
         if (name, place) not in good:
             value = space.values[name][place]
-            raise InputError(f"parameters.{name}: no point with {value!r:.60} is feasible: {problem}")
+            raise InputError(
+                f"parameters.{name}: no point with {value!r:.60} is feasible: {problem}"
+            )
 
 
 @contextmanager

@@ -26,7 +26,7 @@ def resources(spec: AccelSpec) -> dict[str, int]:
 
 
 def fits(spec: AccelSpec) -> bool:
-    """Whether what is counted is on the board; resources that the board does not name always are."""
+    """Whether what is counted is on the board, as far as the board names its resources."""
     limits = {"dsp": spec.board.dsp, "bram36": spec.board.bram36}
     used = resources(spec)
     return all(not limit or used[name] <= limit for name, limit in limits.items())

@@ -12,9 +12,9 @@ from moesaic.sim.sweep.figures import Verdict, front, judge
 from moesaic.sim.sweep.point import Parameters, point_key
 from moesaic.sim.sweep.search import search
 from moesaic.sim.sweep.space import Space
-from moesaic.sim.sweep.store import STORE_FILE, Store, create_store, open_store
+from moesaic.sim.sweep.store import Store, create_store, open_store
 from moesaic.sim.sweep.verify import Verifying, verify
-from moesaic.sim.sweep.workers import Workers, open_workers
+from moesaic.sim.sweep.workers import Task, Workers, open_workers
 
 Progress = Callable[[int, int, int], None]
 """Called after each point: those done, those wanted, and those of them computed by this call."""
@@ -96,28 +96,34 @@ def _explore(
     parameters: dict[str, Parameters] = {}
     computed = 0
     progress(len(store.points), space.points, 0)
+    names: dict[int, str] = {}
     while asked is not None:
         batch: list[str] = []
-
-        def unknown(points: Iterable[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
-            for point in points:
-                key = point_key(point)
-                batch.append(key)  # noqa: B023 (used up before the next batch)
-                if key not in parameters:
-                    number = len(parameters)
-                    parameters[key] = point
-                    names[number] = key
-                    if key not in store.points:
-                        yield number, point
-
-        names: dict[int, str] = {}
-        for number, outcome in workers(unknown(asked)):
+        for number, outcome in workers(_unknown(asked, batch, parameters, names, store)):
             store.add(number, names[number], outcome)
             computed += 1
             progress(len(store.points), space.points, computed)
-        told = [judge(space, store.points[key].outcome) for key in batch]
-        asked = _next(asking.send, told)
+        asked = _next(asking.send, [judge(space, store.points[key].outcome) for key in batch])
     return parameters, computed
+
+
+def _unknown(
+    points: Iterable[dict[str, Any]],
+    batch: list[str],
+    parameters: dict[str, Parameters],
+    names: dict[int, str],
+    store: Store,
+) -> Iterator[Task]:
+    """Give the points that must be computed; write down the keys of all, and number new ones."""
+    for point in points:
+        key = point_key(point)
+        batch.append(key)
+        if key in parameters:
+            continue
+        number = len(parameters)
+        parameters[key], names[number] = point, key
+        if key not in store.points:
+            yield number, point
 
 
 def _next(send: Callable[[Any], Any], verdicts: Sequence[Verdict] | None) -> Any:
@@ -145,15 +151,10 @@ def _reason(space: Space, store: Store) -> str:
     values = [outcome.figures[name] for outcome in outcomes if outcome.figures]
     low, high = space.bounds[name]
     bound = f"min {low}" if high is None or max(values) < (low or 0) else f"max {high}"
-    return (
-        f"constraints.{name}: {head} with {bound}: its values are {min(values)} to {max(values)}"
-    )
+    return f"constraints.{name}: {head} with {bound}: its values are {min(values)} to {max(values)}"
 
 
 def new_sweep(folder: Path, space: Space) -> None:
     """Check a space for contradictions and make its store in a directory that is there."""
     check_space(space)
     create_store(folder, space.source)
-
-
-__all__ = ["STORE_FILE", "SweepResult", "new_sweep", "sweep"]

@@ -72,7 +72,11 @@ class SpaceFile(_Strict):
     seed: int = Field(default=0, ge=0, le=SEED_LIMIT)
 
 
-_FORMS: dict[str, type[_Strict]] = {"workloads": Workload, "parameters": Range, "constraints": Bound}
+_FORMS: dict[str, type[_Strict]] = {
+    "workloads": Workload,
+    "parameters": Range,
+    "constraints": Bound,
+}
 _TAGS = {"list", "range", "Bound", "bool"}
 
 

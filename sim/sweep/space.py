@@ -11,7 +11,7 @@ from moesaic.models.errors import InputError
 from moesaic.models.space_names import SPACES, space_names
 from moesaic.models.strict_yaml import read_yaml
 from moesaic.sim.sweep.figures import BOUNDED, FITS, OBJECTIVES
-from moesaic.sim.sweep.point import MAPPING, PARAMETERS, Job, Problem
+from moesaic.sim.sweep.point import MAPPING, PARAMETERS, SCRATCHPADS, Job, Problem
 from moesaic.sim.sweep.schema import POINT_LIMIT, VALUE_LIMIT, Range, SpaceFile, parse_space
 
 SIZE_LIMIT = 1 << 62
@@ -157,6 +157,8 @@ def _values(name: str, given: list[Any] | Range) -> tuple[Any, ...]:
     for place, value in enumerate(values):
         if isinstance(value, bool) or not isinstance(value, kind) or not _plain(value):
             raise InputError(f"{where} must hold {words}, not {value!r:.60}")
+        if name == SCRATCHPADS and not 2**-10 <= value <= 2**10:
+            raise InputError(f"{where} must hold numbers in 2**-10..2**10, not {value!r:.60}")
         if any(value == other and type(value) is type(other) for other in values[:place]):
             raise InputError(f"{where} must hold each value once, not {value!r:.60} twice")
     return tuple(values)
@@ -166,7 +168,7 @@ def _kind(name: str) -> tuple[type | tuple[type, ...], str]:
     """Return the type of a parameter's values, and what to call them."""
     if name == "sparsity":
         return list, "lists such as ['2:4']"
-    if name == "memory.bytes_per_cycle":
+    if name in ("memory.bytes_per_cycle", SCRATCHPADS):
         return (int, float), "numbers"
     if name in WORDS or name.startswith(MAPPING):
         return str, "words"

@@ -59,7 +59,9 @@ class Store:
 
     def confirm(self, key: str, record: dict[str, Any]) -> None:
         """Keep what RTL said about a point."""
-        self.connection.execute("INSERT OR REPLACE INTO verified VALUES (?, ?)", (key, _text(record)))
+        self.connection.execute(
+            "INSERT OR REPLACE INTO verified VALUES (?, ?)", (key, _text(record))
+        )
         self.verified[key] = record
 
     def content(self) -> dict[str, tuple[int, dict[str, Any] | None, str]]:

@@ -93,7 +93,7 @@ def confirm(problem: Problem, parameters: Parameters, cycles: list[int]) -> dict
             if not result.bit_exact and not result.failures:
                 failures.append(f"{job.model}: not all layers were compared")
             if result.cycles_rtl != swept:
-                failures.append(f"{job.model}: {result.cycles_rtl} cycles on RTL, {swept} in the sweep")
+                failures.append(f"{job.model}: {result.cycles_rtl} cycles on RTL, not {swept}")
     return {
         "cycles": cycles,
         "cycles_predicted": predicted,

@@ -101,7 +101,7 @@ def _stream(
     for future in ready:
         try:
             outcome: Outcome = future.result()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (of many libraries)
             raise WorkersError(
                 f"workers failed at a point, again after {RETRIES} retries; --resume goes on: "
                 f"{type(error).__name__}: {error}"
