@@ -36,7 +36,7 @@ def write_sweep(folder: Path, result: SweepResult, *, command: str, seconds: flo
         "command": command,
     }
     write_json(folder / JSON_FILE, content)
-    write_text(folder / CSV_FILE, points_csv(points))
+    write_text(folder / CSV_FILE, points_csv(points, list(result.space.values)))
 
 
 def point_records(result: SweepResult) -> list[dict[str, Any]]:
@@ -60,9 +60,8 @@ def point_records(result: SweepResult) -> list[dict[str, Any]]:
     return out
 
 
-def points_csv(points: list[dict[str, Any]]) -> str:
-    """Return a row for each point: parameters, figures, and what is said of it."""
-    names = list(points[0]["parameters"])
+def points_csv(points: list[dict[str, Any]], names: list[str]) -> str:
+    """Return a row for each point: the parameters `names`, figures, and what is said of it."""
     figures = next((list(p["figures"]) for p in points if p["figures"]), [])
     figures = [name for name in figures if name not in LISTS]
     file = io.StringIO()
