@@ -1,6 +1,5 @@
 """The store: a sweep that is killed and goes on ends as one that nobody disturbed."""
 
-import random
 import subprocess
 import sys
 import time
@@ -8,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from moesaic.models.errors import InputError
@@ -16,7 +16,7 @@ from moesaic.sim.sweep.evaluate import Outcome
 from moesaic.sim.sweep.store import STORE_FILE, create_store, open_store, read_store
 from tests.sweep_cases import LARGE_PARAMETERS, SMALL, save_small, write_space
 
-KILLS = 3
+KILLS, POINTS = 3, 60
 COMMAND = [sys.executable, "-m", "moesaic.reports.cli", "sweep", "space.yaml", "--out"]
 
 
@@ -36,31 +36,27 @@ def known(folder: Path) -> int:
 @pytest.mark.parametrize("sampler", ["random", "nsga2"])
 def test_killed_sweeps_end_as_undisturbed_ones(sampler: str) -> None:
     parameters = SMALL["parameters"] | LARGE_PARAMETERS
-    points = {"sampler": sampler, "points": 150, "seed": 4, "generation": 16}
+    points = {"sampler": sampler, "points": POINTS, "seed": 4, "generation": 16}
     write_space(Path("space.yaml"), parameters=parameters, **points)
-    rng = random.Random(7)
+    rng = np.random.default_rng(7)
     before = 0
     for i in range(KILLS):
         words = [*COMMAND, "killed", *(["--resume"] if i else [])]
         with subprocess.Popen(words, stdout=subprocess.DEVNULL) as process:
-            enough = before + rng.randrange(1, 50)
+            enough = before + int(rng.integers(1, 15))
             while known(Path("killed")) < enough and process.poll() is None:
                 time.sleep(0.005)
             process.kill()
         kept = known(Path("killed"))
         assert before < enough <= kept  # nothing that was seen is lost
         before = kept
-    assert before < 150
+    assert before < POINTS
     assert main([*COMMAND[3:], "killed", "--resume"]) == 0
     assert main([*COMMAND[3:], "whole"]) == 0
+    assert {p.name for p in Path("whole").iterdir()} == {"points.csv", STORE_FILE, "sweep.json"}
     killed, whole = (read_store(Path(name)) for name in ("killed", "whole"))
     assert killed.content() == whole.content()
-    assert len(whole.points) == 150
-    assert sorted(p.name for p in Path("killed").iterdir()) == [
-        "points.csv",
-        STORE_FILE,
-        "sweep.json",
-    ]
+    assert len(whole.points) == POINTS
 
 
 def test_a_point_is_kept_once(tmp_path: Path) -> None:

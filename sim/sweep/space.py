@@ -116,7 +116,7 @@ def _resolve(form: SpaceFile, path: Path) -> Space:
         points=form.points or 0,
         generation=form.generation,
         seed=form.seed,
-        source=form.model_dump(by_alias=True),
+        source=form.model_dump(by_alias=True, warnings=False),
     )
     return _with_points(space)
 

@@ -5,7 +5,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,6 +101,8 @@ def open_store(folder: Path, space: dict[str, Any]) -> Iterator[Store]:
                 )
             _check_same(path, json.loads(about["space"]), json.loads(_text(space)))
             yield Store(connection)
+            with suppress(sqlite3.OperationalError):  # while somebody reads it stays as it is
+                connection.execute("PRAGMA journal_mode = DELETE")
     except BlockingIOError:
         raise InputError(f"{folder}: another sweep is at work here") from None
     except (sqlite3.DatabaseError, KeyError, json.JSONDecodeError) as error:
