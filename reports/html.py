@@ -12,10 +12,14 @@ from moesaic.models.errors import InputError
 from moesaic.reports import figures
 from moesaic.reports.ablation_record import ABLATION_FILE, load_ablation
 from moesaic.reports.ablation_view import ablation_view
+from moesaic.reports.plotly_script import plotly_script
 from moesaic.reports.run_record import RUN_FILE, load_run
 from moesaic.reports.run_view import run_view
 from moesaic.reports.step_record import STEP_FILE, load_step
 from moesaic.reports.step_view import step_view
+from moesaic.reports.sweep_read import load_sweep
+from moesaic.reports.sweep_record import JSON_FILE as SWEEP_FILE
+from moesaic.reports.sweep_view import figure_title, sweep_view, value_text
 
 REPORT_FILE = "report.html"
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -27,8 +31,9 @@ def build_report(directory: Path) -> Path:
     Parameters
     ----------
     directory : Path
-        Holds `run.json`, as `moesaic run` leaves it, `step.json` of `moesaic step` or
-        `ablation.json` of `moesaic ablate`; `report.html` is put beside it.
+        Holds `run.json`, as `moesaic run` leaves it, `step.json` of `moesaic step`,
+        `ablation.json` of `moesaic ablate` or `sweep.json` of `moesaic sweep`; `report.html` is
+        put beside it.
 
     Raises
     ------
@@ -41,6 +46,8 @@ def build_report(directory: Path) -> Path:
         page = render("ablation.html.j2", **view, source=ABLATION_FILE)
     elif (directory / STEP_FILE).exists():
         page = render("step.html.j2", **step_view(load_step(directory)), source=STEP_FILE)
+    elif (directory / SWEEP_FILE).exists():
+        page = render("sweep.html.j2", **sweep_view(load_sweep(directory)), source=SWEEP_FILE)
     else:
         page = render("run.html.j2", **run_view(load_run(directory)), source=RUN_FILE)
     _write(target, page)
@@ -57,6 +64,7 @@ def render(template: str, **values: Any) -> str:
         lstrip_blocks=True,
     )
     environment.globals["inline"] = _inline
+    environment.globals["plotly"] = plotly_script
     environment.globals["metric_text"] = figures.metric_text
     environment.filters |= {
         "count": figures.count,
@@ -67,6 +75,8 @@ def render(template: str, **values: Any) -> str:
         "percent": figures.percent,
         "times": figures.times,
         "metric_name": figures.metric_name,
+        "figure_title": figure_title,
+        "value_text": value_text,
         "script_json": script_json,
     }
     return environment.get_template(template).render(**values)

@@ -6,7 +6,7 @@ from functools import lru_cache
 from time import process_time
 from typing import Any
 
-from moesaic.dataflow.account import floor
+from moesaic.dataflow.account import Floor, floor
 from moesaic.dataflow.cycles import predict
 from moesaic.dataflow.mapper import map_graph
 from moesaic.dataflow.options import MapOptions
@@ -39,7 +39,7 @@ class Prediction:
     """One workload on one accelerator."""
 
     cycles: int
-    floor: int
+    floor: Floor
     bytes_read: int
     bytes_written: int
 
@@ -68,7 +68,9 @@ def _figures(point: Design) -> Figures:
     latency = cycles / spec.clock_hz
     return {
         "cycles": cycles,
-        "cycles_floor": sum(run.floor for run in runs),
+        "cycles_floor": sum(run.floor.max for run in runs),
+        "floor_compute": sum(run.floor.compute for run in runs),
+        "floor_bandwidth": sum(run.floor.bandwidth for run in runs),
         "latency": latency,
         "throughput": sum(job.batch for job in point.jobs) / latency,
         "bytes": read + written,
@@ -90,7 +92,7 @@ def _predict(job: Job, spec: AccelSpec, mapping: MapOptions) -> Prediction:
     timing = predict(program, queue_lengths(program, tables))
     return Prediction(
         cycles=timing.cycles,
-        floor=floor(program, timing).max,
+        floor=floor(program, timing),
         bytes_read=timing.bytes_read,
         bytes_written=timing.bytes_written,
     )
