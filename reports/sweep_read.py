@@ -149,4 +149,6 @@ def load_sweep(directory: Path) -> Sweep:
 def _check_names(where: str, names: Iterable[str]) -> None:
     for name in names:
         if not _NAME.fullmatch(name):
-            raise InputError(f"{where}: a name must be letters, digits, _ and dots, not {name!r:.60}")
+            raise InputError(
+                f"{where}: a name must be letters, digits, _ and dots, not {name!r:.60}"
+            )

@@ -89,11 +89,15 @@ def rtl_verdict(records: list[Confirmation]) -> Row:
         text = "no point ran on RTL: moesaic sweep --verify K does it"
         return {"state": "none", "head": "Predicted only", "text": text}
     if wrong:
-        first = f"; point {wrong[0].number}: {wrong[0].failures[0]:.200}" if wrong[0].failures else ""
+        first = (
+            f"; point {wrong[0].number}: {wrong[0].failures[0]:.200}" if wrong[0].failures else ""
+        )
         text = f"{len(wrong)} of {len(records)} points differ on RTL{first}"
         return {"state": "fail", "head": "Not confirmed on RTL", "text": text}
     best = sum(record.chosen == "best" for record in records)
-    text = f"{len(records)} points ran on RTL ({best} of the best, {len(records) - best} at random): "
+    text = (
+        f"{len(records)} points ran on RTL ({best} of the best, {len(records) - best} at random): "
+    )
     return {"state": "pass", "head": "Confirmed on RTL", "text": text + "all bits and cycles equal"}
 
 
@@ -121,7 +125,9 @@ def _constraint(value: Any) -> str:
 
 
 def _best(sweep: Sweep, name: str) -> Row:
-    good = [(OBJECTIVES[name] * (p.figures or {})[name], p.number) for p in sweep.built if p.feasible]
+    good = [
+        (OBJECTIVES[name] * (p.figures or {})[name], p.number) for p in sweep.built if p.feasible
+    ]
     value, number = min(good, default=(None, None))
     text = "–" if value is None else figure_text(name, OBJECTIVES[name] * value)
     return {"name": figure_title(name), "text": text, "number": number}

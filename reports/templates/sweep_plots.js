@@ -66,7 +66,7 @@ function shading(name) {
 
 function layout(x, y, more = {}) {
   const axis = (title, log, rest) => ({
-    title: { text: escaped(title), standoff: 8 }, type: log ? "log" : "linear", automargin: true,
+    title: { text: escaped(title), standoff: 8 }, type: log ? "log" : "linear", ...(log ? { dtick: "D2" } : {}), automargin: true,
     gridcolor: css("line"), zeroline: false, linecolor: css("line"), tickcolor: css("line"), ...rest,
   });
   return {
@@ -91,7 +91,8 @@ function peerMarks(x, y) {
   const lines = shown.filter((peer) => (x in peer.figures) !== (y in peer.figures)).map((peer) => {
     const upright = x in peer.figures;
     const at = upright ? peer.figures[x] : peer.figures[y];
-    const line = { type: "scatter", mode: "lines", name: "published", showlegend: false, hoverinfo: "none", line: { color: css("load"), width: 1.5, dash: "dot" } };
+    // markers without colour: they give room at the edge and a place to hover over
+    const line = { type: "scatter", mode: "lines+markers", name: "published", showlegend: false, hoverinfo: "none", marker: { size: 12, opacity: 0 }, line: { color: css("load"), width: 1.5, dash: "dot" } };
     const ends = Array.from({ length: 41 }, (_, i) => i / 40);
     const same = ends.map(() => at);
     const names = ends.map(() => peer.name);
@@ -141,7 +142,7 @@ function drawRoofline() {
 async function plot(id, traces, shape) {
   const place = control(id);
   const first = !place.classList.contains("js-plotly-plot");
-  await Plotly.react(place, traces, shape, { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["toImage", "select2d", "lasso2d"] });
+  await Plotly.react(place, traces, shape, { responsive: true, displayModeBar: false });
   if (!first) return;
   place.on("plotly_hover", ({ points: [{ customdata }], event }) => {
     const peer = sweep.peers.find((one) => one.name === customdata);
