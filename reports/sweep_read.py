@@ -150,5 +150,5 @@ def _check_names(where: str, names: Iterable[str]) -> None:
     for name in names:
         if not _NAME.fullmatch(name):
             raise InputError(
-                f"{where}: a name must be letters, digits, _ and dots, not {name!r:.60}"
+                f"{where}: a name must have letters, digits, _ and dots, not {name!r:.60}"
             )

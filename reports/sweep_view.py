@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from moesaic.reports.figures import duration, short
+from moesaic.reports.figures import NONE, duration, short
 from moesaic.reports.sweep_influence import VALUES_SHOWN, influence
 from moesaic.reports.sweep_peers import comparable, peers_of
 from moesaic.reports.sweep_read import Confirmation, Point, Sweep
@@ -129,7 +129,7 @@ def _best(sweep: Sweep, name: str) -> Row:
         (OBJECTIVES[name] * (p.figures or {})[name], p.number) for p in sweep.built if p.feasible
     ]
     value, number = min(good, default=(None, None))
-    text = "–" if value is None else figure_text(name, OBJECTIVES[name] * value)
+    text = NONE if value is None else figure_text(name, OBJECTIVES[name] * value)
     return {"name": figure_title(name), "text": text, "number": number}
 
 

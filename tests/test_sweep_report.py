@@ -1,4 +1,4 @@
-"""The page of a sweep: figures of the JSON, influence by hand, verdicts, hostile and foreign files."""
+"""The page of a sweep: figures of the JSON, influence by hand, hostile and foreign files."""
 
 import json
 import re
@@ -191,7 +191,7 @@ BAD: dict[str, tuple[Damage, str]] = {
         lambda c: c["points"][3]["figures"].update(dsp="<"),
         "points[3].figures.dsp must be a",
     ),
-    "name": (lambda c: c["points"][0]["figures"].update({"<b>": 1}), "figures: a name must be"),
+    "name": (lambda c: c["points"][0]["figures"].update({"<b>": 1}), "figures: a name must have"),
     "front": (lambda c: c["front"].append(999), "front must hold numbers of points, not 999"),
     "verified": (
         lambda c: c["verification"].append(confirmed(c, number=-1)),

@@ -25,9 +25,7 @@ def execute(options: argparse.Namespace) -> int:
     if not options.directory.is_dir():
         raise InputError(f"{options.directory}: must be the directory of a run, is none")
     if options.figures and not (options.directory / JSON_FILE).is_file():
-        raise InputError(
-            f"--figures: {options.directory} holds no {JSON_FILE}, of which plots are made"
-        )
+        raise InputError(f"--figures: {options.directory} holds no {JSON_FILE} to make plots of")
     print(f"report: {build_report(options.directory)}")
     if options.figures:
         from moesaic.reports.sweep_plots import write_figures
