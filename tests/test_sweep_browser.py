@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -83,9 +84,13 @@ def test_sweep_in_a_browser(width: int, tmp_path: Path) -> None:
     assert (out["plots"], out["points"]) == (2, len(built))
     assert out["dots"] >= len(built)
     assert out["peers"] == 3
-    assert out["tip"].startswith("point ")
-    assert ", on the front" in out["tip"]
-    assert "\nlatency: " in out["tip"]
+    lines = out["tip"].splitlines()
+    number, state = re.fullmatch(r"point (\d+), (.*)", lines[0]).groups()  # type: ignore[union-attr]
+    point = content["points"][int(number)]
+    assert point["figures"]
+    assert state in ("feasible", "on the front", "on the front, exact on RTL")
+    assert f"DSP: {point['figures']['dsp']:,}" in lines
+    assert f"bus_bytes {point['parameters']['bus_bytes']}" in lines
     fastest = min(
         (p for p in built if p["feasible"]), key=lambda p: (p["figures"]["latency"], p["number"])
     )
