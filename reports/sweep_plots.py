@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 FOLDER = "figures"
 SIZE = (5.2, 3.6)  # inches: a column and a half of a paper
 DPI = 200
-STYLE = {
+STYLE: Any = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -61,6 +61,8 @@ def write_figures(directory: Path, sweep: Sweep) -> list[Path]:
 
 def pareto(sweep: Sweep, x: str, y: str) -> "Figure":
     """Return the scatter of two figures with the front of these two and published designs."""
+    from matplotlib.ticker import EngFormatter
+
     figure, axes = _figure()
 
     def at(point: Point) -> tuple[float, float]:
@@ -88,8 +90,11 @@ def pareto(sweep: Sweep, x: str, y: str) -> "Figure":
                 color=AMBER,
             )
     _scales(axes, [at(point) for point in sweep.built])
-    axes.set_xlabel(_label(x))
-    axes.set_ylabel(_label(y))
+    axes.set_xlabel(figure_title(x))
+    axes.set_ylabel(figure_title(y))
+    for name, axis in ((x, axes.xaxis), (y, axes.yaxis)):
+        if name == "latency":
+            axis.set_major_formatter(EngFormatter("s"))
     _legend(axes)
     return figure
 
@@ -174,10 +179,6 @@ def _scales(axes: "Axes", places: list[tuple[float, float]]) -> None:
     ):
         if min(values) > 0 and max(values) > 20 * min(values):
             scale("log")
-
-
-def _label(name: str) -> str:
-    return "latency, s" if name == "latency" else figure_title(name)
 
 
 def _legend(axes: "Axes") -> None:
