@@ -68,7 +68,10 @@ def point_key(parameters: Parameters) -> str:
 def design(problem: Problem, parameters: Parameters) -> Design:
     """Return what a point stands for; InputError where its parameters contradict each other."""
     base = problem.bases[parameters.get("base", problem.base)]
-    changes, memory, mapping, run = {}, {}, {}, {}
+    changes: dict[str, Any] = {}
+    memory: dict[str, Any] = {}
+    mapping: dict[str, Any] = {}
+    run: dict[str, Any] = {}
     for name, value in parameters.items():
         if name.startswith(MAPPING):
             mapping[name.removeprefix(MAPPING)] = value
