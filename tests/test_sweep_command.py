@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from moesaic.dataflow.cycles import predict
 from moesaic.models.space_names import space_names
 from moesaic.reports.cli import main
 from moesaic.sim.experiment import run
@@ -113,7 +114,7 @@ def test_verification(
     if wrong:
         from moesaic.sim.sweep import evaluate as module
 
-        right = module.predict
+        right = predict
         monkeypatch.setattr(
             module, "predict", lambda *a: replace(right(*a), cycles=right(*a).cycles + 1)
         )

@@ -51,12 +51,14 @@ def evaluate(problem: Problem, parameters: Parameters) -> Outcome:
     for one point it keeps for the next.
     """
     began = process_time()
+    figures: Figures | None = None
+    trouble = ""
     try:
-        figures, trouble = _figures(design(problem, parameters)), ""
+        figures = _figures(design(problem, parameters))
     except InputError as error:
-        figures, trouble = None, str(error)
+        trouble = str(error)
     except Exception as error:  # noqa: BLE001 (one point must not end a sweep of thousands)
-        figures, trouble = None, f"{INTERNAL}{type(error).__name__}: {error}"
+        trouble = f"{INTERNAL}{type(error).__name__}: {error}"
     return Outcome(figures=figures, problem=trouble, seconds=process_time() - began)
 
 

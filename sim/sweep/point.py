@@ -68,7 +68,10 @@ def point_key(parameters: Parameters) -> str:
 def design(problem: Problem, parameters: Parameters) -> Design:
     """Return what a point stands for; InputError where its parameters contradict each other."""
     base = problem.bases[parameters.get("base", problem.base)]
-    changes, memory, mapping, run = {}, {}, {}, {}
+    changes: dict[str, Any] = {}
+    memory: dict[str, Any] = {}
+    mapping: dict[str, Any] = {}
+    run: dict[str, Any] = {}
     for name, value in parameters.items():
         if name.startswith(MAPPING):
             mapping[name.removeprefix(MAPPING)] = value
@@ -89,7 +92,7 @@ def design(problem: Problem, parameters: Parameters) -> Design:
         changes["memory"] = replace(base.memory, **memory)
     spec = replace(base, **changes)
     if scale is not None:
-        sizes = _sizes(base, spec, scale)
+        sizes: dict[str, Any] = dict(_sizes(base, spec, scale))
         spec = replace(spec, **{n: words for n, words in sizes.items() if n not in changes})
     return Design(
         spec=spec,

@@ -38,7 +38,8 @@ class Range(_Strict):
         value = self.first
         while value <= self.last and len(out) <= VALUE_LIMIT:
             out.append(value)
-            value = 2 * value if self.step == "double" else self.first + len(out) * self.step
+            apart = self.step
+            value = 2 * value if isinstance(apart, str) else self.first + len(out) * apart
         return out
 
 

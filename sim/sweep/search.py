@@ -51,7 +51,8 @@ def _generations(space: Space) -> Search:
     stale = 0
     while len(seen) < space.points and stale < STALE:
         before = len(seen)
-        trials, points = [], []
+        trials: list[Any] = []
+        points: list[dict[str, Any]] = []
         while len(trials) < space.generation and len(seen) < space.points:
             trial = study.ask(distributions)
             point = {name: space.values[name][trial.params[name]] for name in space.values}

@@ -71,7 +71,10 @@ def confirm(problem: Problem, parameters: Parameters, cycles: list[int]) -> dict
         workload; ``exact``; ``failures``, one line each; ``seconds`` of all stages.
     """
     point = design(problem, parameters)
-    predicted, seen, failures, seconds = [], [], [], 0.0
+    predicted: list[int] = []
+    seen: list[int | None] = []
+    failures: list[str] = []
+    seconds = 0.0
     with tempfile.TemporaryDirectory(prefix="moesaic-") as folder:
         accel = Path(folder, "accel.yaml")
         accel.write_text(dump_accel(point.spec), encoding="utf-8")

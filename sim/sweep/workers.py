@@ -38,7 +38,7 @@ def open_workers(problem: Problem, jobs: int, scheduler: str | None) -> Iterator
 
 @contextmanager
 def _client(jobs: int, scheduler: str | None) -> Iterator["Client"]:
-    import dask
+    import dask.config
     from distributed import Client, LocalCluster
 
     dask.config.set({"distributed.scheduler.allowed-failures": RETRIES})
