@@ -20,8 +20,16 @@ const columns = [
 ];
 const searched = new Map(points.map((point) => [
   point,
-  [`${point.number}`, write.state(point), point.why, ...sweep.parameters.map((name, i) => `${name}=${write.value(point.values[i])}`)].join(" ").toLowerCase(),
+  [`${point.number}`, write.state(point), point.state === 3 ? "feasible" : "", point.why, ...sweep.parameters.map((name, i) => `${name}=${write.value(point.values[i])}`)].join(" ").toLowerCase(),
 ]));
+
+// Words are found where they begin: "feasible" is not in "infeasible", "2of4" is in "mnist-2of4".
+function holds(text, word) {
+  for (let at = text.indexOf(word); at >= 0; at = text.indexOf(word, at + 1)) {
+    if (!/[a-z0-9]/.test(text[at - 1] ?? " ")) return true;
+  }
+  return false;
+}
 
 function compare(a, b) {
   const [x, y] = [a === undefined || a === null, b === undefined || b === null];
@@ -37,7 +45,7 @@ function find() {
   const [low, high] = [bound("bound-min"), bound("bound-max")];
   const { get } = columns[table.sorted.column];
   table.found = points.filter((point) => {
-    if (!words.every((word) => searched.get(point).includes(word))) return false;
+    if (!words.every((word) => holds(searched.get(point), word))) return false;
     if (low === null && high === null) return true;
     const value = sweep.figures.includes(name) ? figure(point, name) : parameter(point, name);
     return typeof value === "number" && !(low !== null && value < low) && !(high !== null && value > high);
