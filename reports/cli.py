@@ -22,10 +22,8 @@ COMMANDS = {
     "verilog": "write an accelerator's Verilog, register map and scripts",
     "synth": "resources of an accelerator on a target",
     "ablate": "what each technique of the accelerator gains, one left out at a time",
+    "sweep": "search a space of accelerators; confirm the best of them on RTL",
     "report": "build the HTML report of a run",
-}
-LATER = {
-    "sweep": "design-space exploration (not part of this version)",
 }
 DONE, DIFFERENT, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -82,12 +80,10 @@ def _dispatch(words: Sequence[str]) -> int:
         epilog="Exit codes: 0 done and equal, 1 a comparison failed, 2 bad input.",
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, text in (COMMANDS | LATER).items():
+    for name, text in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
-        if name in COMMANDS and words[:1] == [name]:
+        if words[:1] == [name]:
             _module(name).add_arguments(command)
-    if words and words[0] in LATER and not {"-h", "--help"} & set(words):
-        raise InputError(f"moesaic {words[0]}: {LATER[words[0]]}")
     options = parser.parse_args(words)
     options.line = shlex.join(["moesaic", *words])
     code: int = _module(options.command).execute(options)
@@ -106,15 +102,17 @@ def _refuse(line: str, code: int) -> int:
 
 
 def _tool_failure(error: RuntimeError) -> int | None:
-    """Return the exit code of a simulator that is missing or fails; None for anything else."""
+    """Return the exit code of a tool that is missing or fails; None for anything else."""
     from moesaic.sim.build import BuildError
     from moesaic.sim.run import SimulationError
+    from moesaic.sim.sweep.workers import WorkersError
     from moesaic.sim.system import HangError
     from moesaic.sim.toolchain import ToolError
 
     if isinstance(error, ToolError):
         return BAD_INPUT
-    return DIFFERENT if isinstance(error, BuildError | SimulationError | HangError) else None
+    failures = BuildError | SimulationError | HangError | WorkersError
+    return DIFFERENT if isinstance(error, failures) else None
 
 
 if __name__ == "__main__":

@@ -12,10 +12,14 @@ from moesaic.models.errors import InputError
 from moesaic.reports import figures
 from moesaic.reports.ablation_record import ABLATION_FILE, load_ablation
 from moesaic.reports.ablation_view import ablation_view
+from moesaic.reports.plotly_script import plotly_script
 from moesaic.reports.run_record import RUN_FILE, load_run
 from moesaic.reports.run_view import run_view
 from moesaic.reports.step_record import STEP_FILE, load_step
 from moesaic.reports.step_view import step_view
+from moesaic.reports.sweep_read import load_sweep
+from moesaic.reports.sweep_record import JSON_FILE as SWEEP_FILE
+from moesaic.reports.sweep_view import figure_title, sweep_view, value_text
 from moesaic.reports.training_record import TRAINING_FILE, load_training
 from moesaic.reports.training_view import training_view
 
@@ -30,8 +34,8 @@ def build_report(directory: Path) -> Path:
     ----------
     directory : Path
         Holds `run.json`, as `moesaic run` leaves it, `step.json` of `moesaic step`,
-        `training.json` of `moesaic train` or `ablation.json` of `moesaic ablate`; `report.html` is
-        put beside it.
+        `training.json` of `moesaic train`, `ablation.json` of `moesaic ablate` or `sweep.json` of
+        `moesaic sweep`; `report.html` is put beside it.
 
     Raises
     ------
@@ -47,6 +51,8 @@ def build_report(directory: Path) -> Path:
     elif (directory / TRAINING_FILE).exists() and not (directory / RUN_FILE).exists():
         view = training_view(load_training(directory))
         page = render("training.html.j2", **view, source=TRAINING_FILE)
+    elif (directory / SWEEP_FILE).exists():
+        page = render("sweep.html.j2", **sweep_view(load_sweep(directory)), source=SWEEP_FILE)
     else:
         page = render("run.html.j2", **run_view(load_run(directory)), source=RUN_FILE)
     _write(target, page)
@@ -63,6 +69,7 @@ def render(template: str, **values: Any) -> str:
         lstrip_blocks=True,
     )
     environment.globals["inline"] = _inline
+    environment.globals["plotly"] = plotly_script
     environment.globals["metric_text"] = figures.metric_text
     environment.filters |= {
         "count": figures.count,
@@ -73,6 +80,8 @@ def render(template: str, **values: Any) -> str:
         "percent": figures.percent,
         "times": figures.times,
         "metric_name": figures.metric_name,
+        "figure_title": figure_title,
+        "value_text": value_text,
         "script_json": script_json,
     }
     return environment.get_template(template).render(**values)

@@ -56,16 +56,19 @@ class Page(HTMLParser):
         return [str(attrs[attribute]) for _, attrs in self.elements if attribute in attrs]
 
 
-def in_browser(page: str, checks: str, folder: Path, width: int) -> dict[str, Any]:
+def in_browser(
+    page: str, checks: str, folder: Path, width: int, *, when: str = "true"
+) -> dict[str, Any]:
     """Return what the statements `checks` put into ``out``, half a second after the page is there.
 
-    The console must stay empty.
+    They wait until the condition `when` holds. The console must stay empty.
     """
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
         pytest.fail("no browser to look at the report with: apt-get install chromium")
     script = (
-        f"<script>setTimeout(() => {{ const out = {{}};\n{checks}\n"
+        "<script>setTimeout(function check() { "
+        f"if (!({when})) return void setTimeout(check, 50); const out = {{}};\n{checks}\n"
         "document.documentElement.dataset.checks = JSON.stringify(out); }, 500);</script>"
     )
     file = folder / "page.html"
@@ -74,13 +77,13 @@ def in_browser(page: str, checks: str, folder: Path, width: int) -> dict[str, An
         [
             *(browser, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
             *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-            *("--enable-logging=stderr", "--v=0", "--virtual-time-budget=4000"),
+            *("--enable-logging=stderr", "--v=0", "--virtual-time-budget=8000"),
             *(f"--user-data-dir={folder / 'profile'}", f"--window-size={width},2000"),
             *("--dump-dom", file.as_uri()),
         ],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=900,
         check=True,
     )
     assert [line for line in seen.stderr.splitlines() if "CONSOLE" in line] == []

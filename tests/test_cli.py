@@ -86,10 +86,21 @@ def test_list_loads_neither_torch_nor_hardware() -> None:
     code = "import sys; from moesaic.reports.cli import main; main(['list']); print(*sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = out.stdout.splitlines()[-1].split()
-    assert not {"torch", "amaranth", "cocotb", "onnx", "rich", "plotly"} & set(loaded)
+    assert not {
+        "torch",
+        "amaranth",
+        "cocotb",
+        "onnx",
+        "rich",
+        "plotly",
+        "pydantic",
+        "optuna",
+    } & set(loaded)
 
 
-@pytest.mark.parametrize("command", ["run", "import", "train", "verilog", "synth", "report"])
+@pytest.mark.parametrize(
+    "command", ["run", "import", "train", "verilog", "synth", "sweep", "report"]
+)
 def test_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main([command, "--help"])

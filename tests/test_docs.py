@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parents[1] / "docs"
-NEEDS = ("encoder.onnx", "synthesise", "simulate", "RunOptions")  # files, minutes, a build
+NEEDS = (
+    "encoder.onnx",
+    "write_figures",
+    "synthesise",
+    "simulate",
+    "RunOptions",
+)  # files, minutes, a build
 
 
 def snippets() -> list[tuple[str, str]]:

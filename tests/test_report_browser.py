@@ -1,4 +1,4 @@
-"""Reports in a browser: they draw, sort, filter, zoom, and the console stays empty."""
+"""Reports of runs and steps in a browser: they draw, sort, filter, zoom; no console errors."""
 
 import json
 import re

@@ -20,7 +20,7 @@ const tip = {
 document.addEventListener("pointermove", (event) => {
   const place = event.target instanceof Element ? event.target.closest("[data-tip]") : null;
   if (place) tip.show(place.dataset.tip, event.clientX, event.clientY);
-  else if (event.target.id !== "timeline") tip.hide();
+  else if (!event.target.closest?.("#timeline, .charted")) tip.hide();
 });
 document.addEventListener("pointerdown", (event) => {
   const place = event.target instanceof Element ? event.target.closest("[data-tip]") : null;

@@ -1,0 +1,127 @@
+"""`moesaic sweep` from the outside: files, exit codes, confirmation on RTL."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from moesaic.dataflow.cycles import predict
+from moesaic.models.space_names import space_names
+from moesaic.reports.cli import main
+from moesaic.sim.experiment import run
+from moesaic.sim.options import RunOptions
+from moesaic.sim.sweep.store import read_store
+from tests.sweep_cases import save_small, write_space
+
+SWEEP = ["sweep", "space.yaml", "--out", "o"]
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_small(tmp_path / "small")
+
+
+def result() -> dict[str, Any]:
+    return dict(json.loads(Path("o/sweep.json").read_text()))
+
+
+def test_list_names_sweeps(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"]) == 0
+    text = capsys.readouterr().out
+    assert all(f"\n  {name} " in text.partition("sweeps:")[2] for name in space_names())
+
+
+def test_sweep_by_two_processes(capsys: pytest.CaptureFixture[str]) -> None:
+    write_space(Path("space.yaml"), constraints={"dsp": {"max": 64}})
+    assert main([*SWEEP, "--jobs", "2"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == "points 0/24"
+    assert any(line.startswith("points 24/24  ") and "points/s" in line for line in out)
+    content = result()
+    points = content["points"]
+    assert [point["number"] for point in points] == list(range(24))
+    good = [point for point in points if point["feasible"]]
+    assert all(point["parameters"]["rows"] == 8 for point in good)
+    assert all(point["problem"] or point["violated"] for point in points if point not in good)
+    assert content["front"] == [point["number"] for point in points if point["front"]]
+    best = min(good, key=lambda point: (point["figures"]["cycles"], point["number"]))
+    assert content["front"][0] == best["number"]
+    with Path("o/points.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["cycles"] for row in rows if row["front"] == "1"] == [
+        str(best["figures"]["cycles"])
+    ] * len(content["front"])
+    # A point's cycles are those of a run.
+    point = best["parameters"]
+    accel = "base.yaml"
+    lines = [f"{name}: {value}" for name, value in point.items() if "." not in name]
+    preset = Path(__file__).parents[1] / "models/presets/tiny.yaml"
+    kept = [
+        line
+        for line in preset.read_text().splitlines()
+        if not line.startswith("#") and line.partition(":")[0] not in point
+    ]
+    Path(accel).write_text("\n".join([*kept, *lines]))
+    options = RunOptions(model="small", accel=accel, backend="model")
+    if point["mapping.attention"] == "plain":
+        from moesaic.dataflow.options import MapOptions
+
+        options = replace(options, mapping=MapOptions(attention="plain"))
+    assert run(options).timing.cycles == best["figures"]["cycles"]
+
+
+def test_resume_computes_nothing_twice(capsys: pytest.CaptureFixture[str]) -> None:
+    write_space(Path("space.yaml"), parameters={"rows": [8, 16]})
+    assert main([*SWEEP, "--resume"]) == 2
+    assert "holds no sweep.db" in capsys.readouterr().err
+    assert main(SWEEP) == 0
+    kept = read_store(Path("o")).content()
+    assert main(SWEEP) == 2
+    assert "add --resume, or choose another name" in capsys.readouterr().err
+    assert main([*SWEEP, "--resume"]) == 0
+    assert (result()["computed"], read_store(Path("o")).content()) == (0, kept)
+    write_space(Path("space.yaml"), parameters={"rows": [8]})
+    assert main([*SWEEP, "--resume"]) == 2
+    assert "parameters must be as when the sweep began" in capsys.readouterr().err
+
+
+def test_an_interrupt_leaves_a_store_to_go_on_with(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_space(Path("space.yaml"))
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("moesaic.sim.sweep.run.judge", interrupted)
+        assert main(SWEEP) == 130
+    assert capsys.readouterr().err == "moesaic: interrupted\n"
+    assert main([*SWEEP, "--resume"]) == 0
+    assert result()["computed"] == 0  # the points were there, the verdicts were not
+
+
+@pytest.mark.xdist_group("tiny")
+@pytest.mark.parametrize("wrong", [0, 1])
+def test_verification(
+    wrong: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One point of the front on RTL; a sweep whose cycles are wrong by one is found out."""
+    if wrong:
+        from moesaic.sim.sweep import evaluate as module
+
+        right = predict
+        monkeypatch.setattr(
+            module, "predict", lambda *a: replace(right(*a), cycles=right(*a).cycles + 1)
+        )
+    write_space(Path("space.yaml"), parameters={"rows": [8]})
+    assert main([*SWEEP, "--verify", "1"]) == wrong
+    (record,) = result()["verification"]
+    assert record["chosen"] == "best"
+    assert record["exact"] == (not wrong)
+    assert record["cycles_rtl"] == record["cycles_predicted"]
+    assert ("comparison failed" in capsys.readouterr().err) == bool(wrong)
