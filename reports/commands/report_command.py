@@ -1,4 +1,4 @@
-"""`moesaic report`: the HTML report of a run, a training run, a training step, an ablation or a sweep."""
+"""`moesaic report`: the page of a run, a training run, a step, an ablation or a sweep."""
 
 import argparse
 
