@@ -4,8 +4,10 @@ A mapping depends on some parameters of a machine only; it is kept, and serves a
 differ in the others, such as the memory's latency and rate.
 """
 
+import gc
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from moesaic.dataflow.account import Floor, executed_macs, floor_of, layer_bytes, layer_cycles
@@ -19,6 +21,7 @@ from moesaic.dataflow.cycles import (
 )
 from moesaic.dataflow.mapper import map_graph
 from moesaic.dataflow.options import STANDARD, MapOptions
+from moesaic.dataflow.outline import Outline, outline
 from moesaic.dataflow.program import Program
 from moesaic.dataflow.queues import queue_lengths, routes
 from moesaic.models.accel import AccelSpec
@@ -62,9 +65,11 @@ Key = tuple[object, ...]
 class Workload:
     """A quantised network, and the input matrices of the images that are run.
 
-    Inputs decide which experts get how many tokens; a network without experts needs none.
+    Inputs decide which experts get how many tokens; a network without experts needs none. `name`
+    tells it from the evaluator's other workloads.
     """
 
+    name: str = ""
     graph: Graph
     inputs: Sequence[Ints] = ()
 
@@ -98,34 +103,51 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Plan:
-    """A mapping with what follows from it for every machine that it fits."""
+    """A mapping with what follows from it for every machine that it fits.
+
+    `queues` are those of each workload, by its name, for the networks that share the mapping.
+    """
 
     program: Program
     waits: Waits
-    queues: Queues
     macs: Mapping[str, int]
+    queues: dict[str, Queues]
 
 
 class Evaluator:
     """Evaluate machines; mappings are kept, the last used ones.
 
     Points that share a mapping should come one after another: sort them by :func:`mapping_key`.
+    Networks of one form, such as the tasks of a model, share mappings too.
 
     Parameters
     ----------
     workloads : sequence of Workload
-        The network in each format, `data_bits` and `gelu`, that machines may have.
+        Each network in each format, `data_bits` and `gelu`, that machines may have.
     plans : int
         Mappings kept, and refusals.
     """
 
-    def __init__(self, workloads: Sequence[Workload], *, plans: int = PLANS) -> None:
-        if not workloads:
-            raise ValueError("workloads must hold at least one")
-        self._workloads = {(w.graph.data_bits, w.graph.gelu): w for w in workloads}
+    def __init__(self, workloads: Sequence[Workload] = (), *, plans: int = PLANS) -> None:
         self._most = plans
         self._plans: OrderedDict[Key, _Plan | InputError] = OrderedDict()
-        self._routed: dict[tuple[int, str, int, int], dict[str, Ints]] = {}
+        self._routed: dict[tuple[str, int, str, int, int], dict[str, Ints]] = {}
+        self._workloads: dict[tuple[str, int, str], Workload] = {}
+        self._outlines: dict[tuple[str, int, str], Outline] = {}
+        for workload in workloads:
+            self.add(workload)
+
+    def __contains__(self, name: str) -> bool:
+        """Whether there is a workload of that name, in any format."""
+        return any(known == name for known, _, _ in self._workloads)
+
+    def add(self, workload: Workload) -> None:
+        """Take one more workload, of a new name or in a new format."""
+        key = (workload.name, workload.graph.data_bits, workload.graph.gelu)
+        if key in self._workloads:
+            raise ValueError(f"workload {workload.name!r} is there already, in that format")
+        self._workloads[key] = workload
+        self._outlines[key] = outline(workload.graph)
 
     def evaluate(
         self,
@@ -133,9 +155,10 @@ class Evaluator:
         options: MapOptions = STANDARD,
         batch: int = 1,
         *,
+        name: str = "",
         layers: bool = False,
     ) -> Evaluation:
-        """Return what a batch costs on a machine.
+        """Return what a batch of the workload called `name` costs on a machine.
 
         Cycles are those of :func:`moesaic.dataflow.cycles.predict`.
 
@@ -144,9 +167,16 @@ class Evaluator:
         InputError
             If the network does not fit: the line of :func:`moesaic.dataflow.mapper.map_graph`.
         """
-        plan = self._plan(spec, options, batch)
+        with without_collection():
+            return self._evaluate(spec, options, batch, name, layers=layers)
+
+    def _evaluate(
+        self, spec: AccelSpec, options: MapOptions, batch: int, name: str, *, layers: bool
+    ) -> Evaluation:
+        workload = self._workload(name, spec)
+        plan = self._plan(workload, spec, options, batch)
         program, macs = plan.program, sum(plan.macs.values())
-        units = IntegerUnits(spec, iter(plan.queues))
+        units = IntegerUnits(spec, iter(self._queues(plan, workload, spec, batch)))
         timing = run_commands(spec, program.commands, plan.waits, program.program_address, units)
         return Evaluation(
             cycles=timing.cycles,
@@ -158,13 +188,27 @@ class Evaluator:
             layers=_layers(plan, spec, timing) if layers else None,
         )
 
-    def _plan(self, spec: AccelSpec, options: MapOptions, batch: int) -> _Plan:
+    def _workload(self, name: str, spec: AccelSpec) -> Workload:
+        """Return the network in the machine's format, or in one that the mapper refuses."""
+        key = (name, spec.data_bits, spec.gelu)
+        if key in self._workloads:
+            return self._workloads[key]
+        known = [w for w in self._workloads.values() if w.name == name]
+        if not known:
+            raise ValueError(f"there is no workload {name!r}")
+        return known[0]
+
+    def _plan(self, workload: Workload, spec: AccelSpec, options: MapOptions, batch: int) -> _Plan:
         """Return the mapping that is kept, or a new one; raise the refusal that is kept."""
-        key = mapping_key(spec, options, batch)
+        graph = workload.graph
+        form = self._outlines[workload.name, graph.data_bits, graph.gelu]
+        overflow = max(graph.largest_sums.values(), default=0) >> (spec.acc_bits - 1) > 0
+        mine = workload.name if overflow else ""  # the refusal names the product
+        key = (form, mine, *mapping_key(spec, options, batch))
         if key in self._plans:
             self._plans.move_to_end(key)
         else:
-            self._plans[key] = self._map(spec, options, batch)
+            self._plans[key] = _map(graph, spec, options, batch)
             if len(self._plans) > self._most:
                 self._plans.popitem(last=False)
         plan = self._plans[key]
@@ -172,35 +216,55 @@ class Evaluator:
             raise InputError(str(plan))
         return plan
 
-    def _map(self, spec: AccelSpec, options: MapOptions, batch: int) -> _Plan | InputError:
-        default = next(iter(self._workloads.values()))  # its format is refused
-        workload = self._workloads.get((spec.data_bits, spec.gelu), default)
-        try:
-            program = map_graph(workload.graph, spec, batch=batch, options=options)
-        except InputError as error:
-            return error
-        queues: Queues = ()
-        if routes(program):
-            if batch > len(workload.inputs):
-                return InputError(f"batch must be at most {len(workload.inputs)}, not {batch}")
-            tensors = [self._routing(workload, spec, image) for image in range(batch)]
-            queues = queue_lengths(program, tensors)
-        return _Plan(
-            program=program,
-            waits=needed_waits(program.commands),
-            queues=queues,
-            macs=executed_macs(program),
-        )
+    def _queues(self, plan: _Plan, workload: Workload, spec: AccelSpec, batch: int) -> Queues:
+        """Return the queues' lengths; a mapping has one format, so that names tell them apart."""
+        if workload.name not in plan.queues:
+            tensors: list[dict[str, Ints]] = []
+            if routes(plan.program):
+                if batch > len(workload.inputs):
+                    raise InputError(f"batch must be at most {len(workload.inputs)}, not {batch}")
+                tensors = [self._routing(workload, spec, image) for image in range(batch)]
+            plan.queues[workload.name] = queue_lengths(plan.program, tensors)
+        return plan.queues[workload.name]
 
     def _routing(self, workload: Workload, spec: AccelSpec, image: int) -> dict[str, Ints]:
         """Return the routing of an image; the lanes' number is part of the numerics."""
         graph = workload.graph
-        key = (graph.data_bits, graph.gelu, spec.lanes, image)
+        key = (workload.name, graph.data_bits, graph.gelu, spec.lanes, image)
         if key not in self._routed:
             tensors = execute(graph, workload.inputs[image], lanes=spec.lanes)
             routes = [node.name for node in graph.nodes if isinstance(node, Route)]
             self._routed[key] = {name: tensors[name] for name in routes}
         return self._routed[key]
+
+
+def _map(graph: Graph, spec: AccelSpec, options: MapOptions, batch: int) -> _Plan | InputError:
+    try:
+        program = map_graph(graph, spec, batch=batch, options=options)
+    except InputError as error:
+        return error
+    return _Plan(
+        program=program,
+        waits=needed_waits(program.commands),
+        macs=executed_macs(program),
+        queues={},
+    )
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Keep the garbage collector from looking at a mapping's many objects while they are made.
+
+    Nothing here makes cycles of references; it would only look at all that is kept, again and
+    again, which takes a third of the time.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def mapping_key(spec: AccelSpec, options: MapOptions = STANDARD, batch: int = 1) -> Key:

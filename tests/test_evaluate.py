@@ -21,7 +21,7 @@ from moesaic.models.accel_io import load_accel
 from moesaic.models.commands import UNITS, WAITS, Command, Unit
 from moesaic.models.errors import InputError
 from moesaic.models.execute import execute
-from moesaic.models.graph import Graph
+from moesaic.models.graph import Graph, Product
 from moesaic.models.input_matrix import input_matrices
 from moesaic.models.quantise import quantise
 from moesaic.models.sample_networks import FORMS, sample_images, sample_network
@@ -36,6 +36,14 @@ TIMED |= {"board", "product_words", "float_words", "loaded_words", "column_words
 @cache
 def sample(form: str) -> Workload:
     network = sample_network(form, depth=2, nm=NM(n=2, m=4), experts=8)
+    images = sample_images(network, 3)
+    graph = quantise(network, images)
+    return Workload(graph=graph, inputs=list(input_matrices(graph, network, images)))
+
+
+@cache
+def sample_task(seed: int) -> Workload:
+    network = sample_network("experts", depth=2, nm=NM(n=2, m=4), experts=8, seed=seed)
     images = sample_images(network, 3)
     graph = quantise(network, images)
     return Workload(graph=graph, inputs=list(input_matrices(graph, network, images)))
@@ -146,8 +154,11 @@ def test_format_without_a_network_is_refused() -> None:
     wide = replace(TINY, data_bits=16, tokens_per_beat=1)
     with pytest.raises(InputError, match="data_bits must be 16 as the accelerator's, not 8"):
         Evaluator([sample("prenorm")]).evaluate(wide)
-    with pytest.raises(ValueError, match="workloads must hold at least one"):
-        Evaluator([])
+    with pytest.raises(ValueError, match="there is no workload ''"):
+        Evaluator().evaluate(TINY)
+    evaluator = Evaluator([sample("prenorm")])
+    with pytest.raises(ValueError, match="workload '' is there already"):
+        evaluator.add(sample("prenorm"))
 
 
 def test_images_that_nobody_gave_are_refused() -> None:
@@ -271,6 +282,44 @@ def test_mappings_are_kept_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         visit(kv_words)
     assert mapped == [8, 512, 1024, 512]
     assert len(evaluator._plans) == 2
+
+
+def test_tasks_of_one_form_share_a_mapping(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two networks that differ in numbers alone are mapped once, and each keeps its own routing."""
+    mapped = []
+
+    def counted(graph: Graph, spec: AccelSpec, *, batch: int, options: MapOptions) -> Program:
+        mapped.append(graph)
+        return map_graph(graph, spec, batch=batch, options=options)
+
+    monkeypatch.setattr("moesaic.dataflow.evaluate.map_graph", counted)
+    tasks = [replace(sample_task(seed), name=str(seed)) for seed in range(2)]
+    evaluator = Evaluator(tasks)
+    cycles = []
+    for workload in tasks:
+        program = map_graph(workload.graph, TINY)
+        tensors = [execute(workload.graph, workload.inputs[0], lanes=TINY.lanes)]
+        timing = predict(program, queue_lengths(program, tensors))
+        cycles.append(timing.cycles)
+        assert evaluator.evaluate(TINY, name=workload.name).cycles == timing.cycles
+    assert len(mapped) == 1
+    assert cycles[0] != cycles[1]
+
+
+def test_sums_that_overflow_are_refused_in_their_own_name() -> None:
+    """The form is the same, but one network's sums do not fit."""
+    good = sample_task(0)
+    nodes = list(good.graph.nodes)
+    place = next(i for i, node in enumerate(nodes) if isinstance(node, Product))
+    product = nodes[place]
+    assert isinstance(product, Product)
+    nodes[place] = replace(product, bias=product.bias + (1 << 40))
+    bad = replace(good, name="bad", graph=replace(good.graph, nodes=tuple(nodes)))
+    evaluator = Evaluator([good, bad])
+    evaluator.evaluate(TINY)
+    with pytest.raises(InputError, match=f"^{product.name}: sums must stay below"):
+        evaluator.evaluate(TINY, name="bad")
+    evaluator.evaluate(TINY)
 
 
 def test_no_bytes_are_made(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,27 +1,23 @@
 """The figures of a point: a pure function that any process can call."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import Lock
 from time import process_time
 from typing import Any
 
-from moesaic.dataflow.account import Floor, floor
-from moesaic.dataflow.cycles import predict
-from moesaic.dataflow.mapper import map_graph
+from moesaic.dataflow.evaluate import Evaluation, Evaluator, Workload
 from moesaic.dataflow.options import MapOptions
-from moesaic.dataflow.queues import queue_lengths, routes
 from moesaic.models.accel import AccelSpec
 from moesaic.models.errors import InputError
-from moesaic.models.execute import execute
-from moesaic.models.graph import Graph, Ints, Route
 from moesaic.models.input_matrix import input_matrices
 from moesaic.models.quantise import quantise
-from moesaic.models.zoo import Model, load_model
+from moesaic.models.zoo import load_model
 from moesaic.sim.sweep.point import Design, Job, Parameters, Problem, design
 from moesaic.sim.sweep.resources import fits, resources
 
 INTERNAL = "internal error: "
+_ALONE = Lock()  # a cluster's worker may have several threads
 Figures = dict[str, Any]
 
 
@@ -34,21 +30,11 @@ class Outcome:
     seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prediction:
-    """One workload on one accelerator."""
-
-    cycles: int
-    floor: Floor
-    bytes_read: int
-    bytes_written: int
-
-
 def evaluate(problem: Problem, parameters: Parameters) -> Outcome:
     """Return the outcome of a point.
 
-    It depends on its arguments alone, but for the seconds. What a process has quantised and routed
-    for one point it keeps for the next.
+    It depends on its arguments alone, but for the seconds. What a process has quantised, routed and
+    mapped for one point it keeps for the next.
     """
     began = process_time()
     figures: Figures | None = None
@@ -84,43 +70,26 @@ def _figures(point: Design) -> Figures:
     }
 
 
-def _predict(job: Job, spec: AccelSpec, mapping: MapOptions) -> Prediction:
+def _predict(job: Job, spec: AccelSpec, mapping: MapOptions) -> Evaluation:
     """Map and time one workload: the one place that knows how cycles are found."""
-    graph = quantised(job.model, job.task, spec.data_bits, spec.gelu)
-    program = map_graph(graph, spec, batch=job.batch, options=mapping)
-    tables: Sequence[Mapping[str, Ints]] = ()
-    if routes(program):
-        tables = routed(job, spec.data_bits, spec.gelu, spec.lanes)
-    timing = predict(program, queue_lengths(program, tables))
-    return Prediction(
-        cycles=timing.cycles,
-        floor=floor(program, timing),
-        bytes_read=timing.bytes_read,
-        bytes_written=timing.bytes_written,
-    )
+    name = f"task {job.task}, batch {job.batch}"
+    with _ALONE:
+        evaluator = _evaluator((job.model, spec.data_bits, spec.gelu))
+        if name not in evaluator:
+            evaluator.add(_workload(name, job, spec.data_bits, spec.gelu))
+        return evaluator.evaluate(spec, mapping, job.batch, name=name)
 
 
-@lru_cache(maxsize=4)
-def _model(name: str, task: int) -> Model:
-    return load_model(name, task)
+@lru_cache(maxsize=3)
+def _evaluator(_format: tuple[str, int, str]) -> Evaluator:
+    """Return what evaluates a model in a format: it keeps its tasks and last mappings."""
+    return Evaluator()
 
 
-@lru_cache(maxsize=8)
-def quantised(name: str, task: int, data_bits: int, gelu: str) -> Graph:
-    """Return a model's integer network, made once in a process."""
-    model = _model(name, task)
-    return quantise(model.network, model.calibration, data_bits=data_bits, gelu=gelu)
-
-
-@lru_cache(maxsize=64)
-def routed(job: Job, data_bits: int, gelu: str, lanes: int) -> tuple[dict[str, Ints], ...]:
-    """Return who goes to which expert, for each image of a batch: the images of seed 0."""
-    graph = quantised(job.model, job.task, data_bits, gelu)
-    model = _model(job.model, job.task)
+def _workload(name: str, job: Job, data_bits: int, gelu: str) -> Workload:
+    """Return a model's integer network, and the images of seed 0."""
+    model = load_model(job.model, job.task)
+    graph = quantise(model.network, model.calibration, data_bits=data_bits, gelu=gelu)
     images, _ = model.images(job.batch, 0)
-    names = [node.name for node in graph.nodes if isinstance(node, Route)]
-    out = []
-    for x in input_matrices(graph, model.network, images):
-        tensors = execute(graph, x, lanes=lanes)
-        out.append({name: tensors[name] for name in names})
-    return tuple(out)
+    inputs = list(input_matrices(graph, model.network, images))
+    return Workload(name=name, graph=graph, inputs=inputs)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields, replace
 from math import ceil
 from typing import Any
 
+from moesaic.dataflow.evaluate import MAPPED
 from moesaic.dataflow.options import STANDARD, MapOptions
 from moesaic.models.accel import FIELD_NAMES, NM, AccelSpec, MemorySpec
 from moesaic.models.commands import Buffer
@@ -63,6 +64,11 @@ class Design:
 def point_key(parameters: Parameters) -> str:
     """Return the name by which a point is known: its parameters as canonical JSON."""
     return json.dumps(dict(parameters), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def only_timed(name: str) -> bool:
+    """Whether a parameter changes when things happen, and no mapping."""
+    return name.startswith(MEMORY) or (name in FIELD_NAMES and name not in MAPPED)
 
 
 def design(problem: Problem, parameters: Parameters) -> Design:

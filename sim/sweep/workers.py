@@ -1,14 +1,14 @@
 """Who computes points: this process, processes of this machine, or a Dask cluster."""
 
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any
 
 from moesaic.models.errors import InputError
 from moesaic.sim.sweep.evaluate import Outcome, evaluate
-from moesaic.sim.sweep.point import Problem
+from moesaic.sim.sweep.point import Problem, only_timed, point_key
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -18,7 +18,9 @@ Workers = Callable[[Iterable[Task]], Iterator[tuple[int, Outcome]]]
 """Computes points, and gives their outcomes in the order in which they are ready."""
 
 RETRIES = 3  # of a point whose worker died or failed
-AHEAD = 3  # points in flight for each thread, so that none waits
+AHEAD = 3  # groups of points in flight for each thread, so that none waits
+WINDOW = 4096  # points among which those of one mapping are brought together
+GROUP = 8  # points that are lost together where a sweep is killed
 CONNECT_SECONDS = 20
 
 
@@ -30,7 +32,7 @@ class WorkersError(RuntimeError):
 def open_workers(problem: Problem, jobs: int, scheduler: str | None) -> Iterator[Workers]:
     """Give workers: a Dask cluster's, `jobs` processes, or this process itself if that is 1."""
     if scheduler is None and jobs == 1:
-        yield lambda tasks: ((number, evaluate(problem, point)) for number, point in tasks)
+        yield lambda tasks: (out for group in groups(tasks) for out in compute(problem, group))
         return
     with _client(jobs, scheduler) as client:
         yield lambda tasks: _stream(client, problem, tasks)
@@ -85,28 +87,43 @@ def _stream(
     """Keep a window of points in flight."""
     from distributed import as_completed
 
-    left = iter(tasks)
-    numbers: dict[Any, int] = {}
+    left = groups(tasks)
 
     def send(count: int) -> list[Any]:
-        futures = []
-        for number, point in islice(left, count):
-            future = client.submit(evaluate, problem, point, pure=False, retries=RETRIES)
-            numbers[future] = number
-            futures.append(future)
-        return futures
+        return [
+            client.submit(compute, problem, group, pure=False, retries=RETRIES)
+            for group in islice(left, count)
+        ]
 
     client.wait_for_workers(1)
     ready = as_completed(send(max(2, AHEAD * sum(client.nthreads().values()))))
     for future in ready:
         try:
-            outcome: Outcome = future.result()
+            outcomes: list[tuple[int, Outcome]] = future.result()
         except Exception as error:  # noqa: BLE001 (of many libraries)
             raise WorkersError(
                 f"workers failed at a point, again after {RETRIES} retries; --resume goes on: "
                 f"{type(error).__name__}: {error}"
             ) from None
-        number = numbers.pop(future)
         for new in send(1):
             ready.add(new)
-        yield number, outcome
+        yield from outcomes
+
+
+def compute(problem: Problem, group: Sequence[Task]) -> list[tuple[int, Outcome]]:
+    """Return the outcomes of a group of points."""
+    return [(number, evaluate(problem, point)) for number, point in group]
+
+
+def groups(tasks: Iterable[Task]) -> Iterator[list[Task]]:
+    """Give points that share a mapping together, so that one worker makes it, and makes it once."""
+    left = iter(tasks)
+    while window := sorted(islice(left, WINDOW), key=_mapping):
+        for _, same in groupby(window, key=_mapping):
+            while group := list(islice(same, GROUP)):
+                yield group
+
+
+def _mapping(task: Task) -> str:
+    """Return what a point's mapping depends on, as text."""
+    return point_key({name: value for name, value in task[1].items() if not only_timed(name)})
