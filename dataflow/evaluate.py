@@ -8,22 +8,15 @@ import gc
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from moesaic.dataflow.account import Floor, executed_macs, floor_of, layer_bytes, layer_cycles
-from moesaic.dataflow.cycles import (
-    IntegerUnits,
-    Queues,
-    Timing,
-    Waits,
-    needed_waits,
-    run_commands,
-)
+from moesaic.dataflow.cycles import Timing, integer_table, run_integers
 from moesaic.dataflow.mapper import map_graph
 from moesaic.dataflow.options import STANDARD, MapOptions
 from moesaic.dataflow.outline import Outline, outline
-from moesaic.dataflow.program import Program
-from moesaic.dataflow.queues import queue_lengths, routes
+from moesaic.dataflow.queues import Routing, lengths_after, routes
+from moesaic.dataflow.table import Queues, Table
 from moesaic.models.accel import AccelSpec
 from moesaic.models.errors import InputError
 from moesaic.models.execute import execute
@@ -56,7 +49,7 @@ MAPPED = (
 )
 """Fields of AccelSpec that a mapping depends on; the others change its timing alone."""
 
-PLANS = 16  # mappings that an evaluator keeps; one of m3vit-tiny takes about 5 MB
+PLANS = 16  # mappings that an evaluator keeps; one of m3vit-tiny takes about 0.6 MB
 
 Key = tuple[object, ...]
 
@@ -103,14 +96,16 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Plan:
-    """A mapping with what follows from it for every machine that it fits.
+    """What is kept of a mapping, for every machine that it fits: columns, not commands.
 
     `queues` are those of each workload, by its name, for the networks that share the mapping.
     """
 
-    program: Program
-    waits: Waits
-    macs: Mapping[str, int]
+    table: Table
+    program_address: int
+    macs: int
+    peak_words: Mapping[str, int]
+    routings: Sequence[Routing]
     queues: dict[str, Queues]
 
 
@@ -175,17 +170,16 @@ class Evaluator:
     ) -> Evaluation:
         workload = self._workload(name, spec)
         plan = self._plan(workload, spec, options, batch)
-        program, macs = plan.program, sum(plan.macs.values())
-        units = IntegerUnits(spec, iter(self._queues(plan, workload, spec, batch)))
-        timing = run_commands(spec, program.commands, plan.waits, program.program_address, units)
+        queues = self._queues(plan, workload, spec, batch)
+        timing = run_integers(spec, plan.table, plan.program_address, queues)
         return Evaluation(
             cycles=timing.cycles,
-            macs=macs,
-            floor=floor_of(spec, macs, timing),
+            macs=plan.macs,
+            floor=floor_of(spec, plan.macs, timing),
             bytes_read=timing.bytes_read,
             bytes_written=timing.bytes_written,
-            peak_words=program.peak_words,
-            layers=_layers(plan, spec, timing) if layers else None,
+            peak_words=plan.peak_words,
+            layers=_layers(workload.graph, spec, options, batch, timing) if layers else None,
         )
 
     def _workload(self, name: str, spec: AccelSpec) -> Workload:
@@ -218,14 +212,16 @@ class Evaluator:
 
     def _queues(self, plan: _Plan, workload: Workload, spec: AccelSpec, batch: int) -> Queues:
         """Return the queues' lengths; a mapping has one format, so that names tell them apart."""
-        if workload.name not in plan.queues:
+        name = workload.name
+        if name not in plan.queues:
             tensors: list[dict[str, Ints]] = []
-            if routes(plan.program):
+            if plan.routings:
                 if batch > len(workload.inputs):
                     raise InputError(f"batch must be at most {len(workload.inputs)}, not {batch}")
                 tensors = [self._routing(workload, spec, image) for image in range(batch)]
-            plan.queues[workload.name] = queue_lengths(plan.program, tensors)
-        return plan.queues[workload.name]
+            banks = spec.tokens_per_beat
+            plan.queues[name] = lengths_after(plan.routings, banks, tensors)
+        return plan.queues[name]
 
     def _routing(self, workload: Workload, spec: AccelSpec, image: int) -> dict[str, Ints]:
         """Return the routing of an image; the lanes' number is part of the numerics."""
@@ -244,9 +240,11 @@ def _map(graph: Graph, spec: AccelSpec, options: MapOptions, batch: int) -> _Pla
     except InputError as error:
         return error
     return _Plan(
-        program=program,
-        waits=needed_waits(program.commands),
-        macs=executed_macs(program),
+        table=integer_table(program),
+        program_address=program.program_address,
+        macs=sum(executed_macs(program).values()),
+        peak_words=program.peak_words,
+        routings=routes(program),
         queues={},
     )
 
@@ -272,14 +270,17 @@ def mapping_key(spec: AccelSpec, options: MapOptions = STANDARD, batch: int = 1)
     return (options, batch, *(getattr(spec, name) for name in MAPPED))
 
 
-def _layers(plan: _Plan, spec: AccelSpec, timing: Timing) -> dict[str, Layer]:
-    program = replace(plan.program, spec=spec)
+def _layers(
+    graph: Graph, spec: AccelSpec, options: MapOptions, batch: int, timing: Timing
+) -> dict[str, Layer]:
+    """Map once more, for whose command is whose: that is not kept."""
+    program = map_graph(graph, spec, batch=batch, options=options)
     cycles = layer_cycles(program, timing.accepted, timing.done, timing.cycles)
-    moved = layer_bytes(program, timing)
+    moved, macs = layer_bytes(program, timing), executed_macs(program)
     return {
         name: Layer(
             cycles=spent,
-            macs=plan.macs.get(name, 0),
+            macs=macs.get(name, 0),
             bytes_read=moved[name][0],
             bytes_written=moved[name][1],
         )

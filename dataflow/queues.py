@@ -1,17 +1,30 @@
 """Queues of tokens that the gates' scores make, in the order in which programs route."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from moesaic.dataflow.program import Note, Program
-from moesaic.models.commands import Command, Unit, VectorOp
+from moesaic.dataflow.program import Program
+from moesaic.models.commands import Unit, VectorOp
 from moesaic.models.graph import Ints
 
 
-def routes(program: Program) -> list[tuple[str, int]]:
-    """Return node and image of each ROUTE command."""
-    return [(note.node, note.image) for _, note in _routes(program)]
+class Routing(NamedTuple):
+    """A ROUTE command: its node and image, and whether it adds to the queues that there are."""
+
+    node: str
+    image: int
+    append: bool
+
+
+def routes(program: Program) -> list[Routing]:
+    """Return what each ROUTE command does, in order."""
+    return [
+        Routing(note.node, note.image, bool(command.get("append")))
+        for command, note in program.of_unit(Unit.VECTOR)
+        if command["op"] == VectorOp.ROUTE
+    ]
 
 
 def queue_lengths(program: Program, tensors: Sequence[Mapping[str, Ints]]) -> list[list[list[int]]]:
@@ -19,20 +32,18 @@ def queue_lengths(program: Program, tensors: Sequence[Mapping[str, Ints]]) -> li
 
     `tensors` are those of each image of the batch, from :func:`moesaic.models.execute.execute`.
     """
-    banks = program.spec.tokens_per_beat
+    return lengths_after(routes(program), program.spec.tokens_per_beat, tensors)
+
+
+def lengths_after(
+    routings: Sequence[Routing], banks: int, tensors: Sequence[Mapping[str, Ints]]
+) -> list[list[list[int]]]:
+    """Return the lengths of all queues after each ROUTE command, as :func:`queue_lengths` does."""
     out: list[list[list[int]]] = []
-    for command, note in _routes(program):
-        there = tensors[note.image][note.node] >= 0
+    for node, image, append in routings:
+        there = tensors[image][node] >= 0
         counts = np.stack([there[bank::banks].sum(axis=0) for bank in range(banks)], axis=1)
-        if command.get("append"):
+        if append:
             counts += np.array(out[-1])
         out.append(counts.tolist())
     return out
-
-
-def _routes(program: Program) -> list[tuple[Command, Note]]:
-    return [
-        (command, note)
-        for command, note in program.of_unit(Unit.VECTOR)
-        if command["op"] == VectorOp.ROUTE
-    ]

@@ -101,8 +101,7 @@ class Schedule:
         self._data_end = data_address
         self.commands: list[Command] = []
         self.notes: list[Note] = []
-        self.board = Scoreboard()
-        self.board.counts[Unit.LOAD] = 1  # the command processor fetches the first block itself
+        self.board = Scoreboard(loads=1)  # the command processor fetches the first block itself
         shapes = {buffer: geometry(spec, buffer) for buffer in FETCHED}
         self._rings = {buffer: Ring(shapes[buffer].depth) for buffer in SIZES}
         self._beats_log2 = {buffer: shape.beats_log2 for buffer, shape in shapes.items()}
@@ -122,10 +121,8 @@ class Schedule:
                 pending.popleft()
             for work in step.works:
                 self._begin_block()
-                waits = self.board.add(
-                    work.unit, reads=work.reads, writes=work.writes, ports=work.ports
-                )
-                self._emit({"unit": work.unit, **work.fields, **waits}, step)
+                self.board.add(work.unit, reads=work.reads, writes=work.writes, ports=work.ports)
+                self._emit({"unit": work.unit, **work.fields}, step)
             while pending and self._prefetch(*pending[0], steps, step=i):
                 pending.popleft()
 
@@ -135,8 +132,9 @@ class Schedule:
         The program follows the streamed data; only now are its blocks' addresses known.
         """
         self._begin_block()
-        waits = self.board.fields(self.board.counts)
-        self._emit({"unit": Unit.END, **waits}, Step(node="end", works=[]))
+        self.board.add(Unit.END)
+        self._emit({"unit": Unit.END}, Step(node="end", works=[]))
+        self.board.fill(self.commands)
         program = -(-self._data_end // ALIGN) * ALIGN
         for command, note in zip(self.commands, self.notes, strict=True):
             if note.node == BLOCK:
@@ -172,7 +170,7 @@ class Schedule:
             address, beats = self._place(fetch.data), fetch.data.size // self.spec.bus_bytes
         beats = fetch.row_beats or beats
         self._begin_block()
-        waits = self.board.add(
+        self.board.add(
             Unit.LOAD,
             reads=(QUEUES,) if fetch.expert else (),
             writes=(span,),
@@ -190,7 +188,6 @@ class Schedule:
                 "line_pitch": fetch.line_pitch,
                 "expert": fetch.expert,
                 "place": fetch.place,
-                **waits,
             },
             step,
         )
@@ -229,7 +226,7 @@ class Schedule:
         spec = self.spec
         block = len(self.commands) // spec.block_commands + 1
         block_bytes = spec.block_commands * COMMAND_BYTES
-        waits = self.board.add(Unit.LOAD)
+        self.board.add(Unit.LOAD)
         self.commands.append(
             {
                 "unit": Unit.LOAD,
@@ -239,7 +236,6 @@ class Schedule:
                 "buffer": Buffer.COMMAND,
                 "row_pitch": 0,
                 "line": block % 2 * (block_bytes // spec.bus_bytes),
-                **waits,
             }
         )
         self.notes.append(Note(node=BLOCK))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from moesaic.dataflow.kernel import LONG_AGO, hand_over
 from moesaic.models.accel import NM, AccelSpec
 from moesaic.models.commands import Command
 from moesaic.models.float_arithmetic import Floats, Patterns, encode
@@ -15,7 +16,7 @@ from moesaic.models.float_format import FORMATS
 from moesaic.models.float_select import select_rows
 from moesaic.models.requant import Ints
 from moesaic.models.training.commands import pixel_walk, steps
-from moesaic.models.training.product_cycles import ProductCycles
+from moesaic.models.training.product_timing import result_latency
 from tests import float_cases
 
 
@@ -311,14 +312,22 @@ def timeline(
     spec: AccelSpec, pairs: list[tuple[Command, Command]], offered: dict[str, list[int]]
 ) -> Timeline:
     """Run the closed form; a command is offered once the one before was taken."""
-    out, model = Timeline(), ProductCycles(spec)
+    out = Timeline()
+    tile_taken = loader_end = stream_end = LONG_AGO
     for i, (load, product) in enumerate(pairs):
-        for unit, end in (("load", model.loader_end), ("stream", model.stream_end)):
+        for unit, end in (("load", loader_end), ("stream", stream_end)):
             start = max([offered[unit][i], *(taken + 1 for taken in out.taken[unit][-1:])])
             out.offers[unit].append(start)
             out.taken[unit].append(max(start, end))
-        loaded, done = model.product(load, out.taken["load"][-1], product, out.taken["stream"][-1])
-        out.loaded.append(loaded)
-        out.ends.append(model.stream_end)
-        out.done.append(done)
+        tile_taken, loader_end, stream_end = hand_over(
+            tile_taken,
+            out.taken["load"][-1],
+            out.taken["stream"][-1],
+            spec.rows if load.get("row_mode") else spec.columns,
+            product["beats"],
+            product["n_tiles"] * product["k_tiles"],
+        )
+        out.loaded.append(loader_end)
+        out.ends.append(stream_end)
+        out.done.append(stream_end + result_latency(spec))
     return out

@@ -9,7 +9,7 @@ from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from moesaic.dataflow.cycles import LONG_AGO, _Gate
+from moesaic.dataflow.kernel import LONG_AGO, leave
 from moesaic.hw.buffer_port import buffer_write
 from moesaic.hw.command_layout import command_layout
 from moesaic.hw.command_processor import CommandProcessor
@@ -266,13 +266,17 @@ def test_with_gates(dispatch: VerilatorBench, stall: float, tmp_path: Path) -> N
     stimulus.drive(start, start=1, program=PROGRAM)
     stimulus.drive(start + 1, program=PROGRAM)
 
-    gates = {unit: _Gate(spec.queue_depth) for unit in UNITS}
+    left = np.full((len(UNITS), spec.queue_depth), LONG_AGO)
+    sent_to = dict.fromkeys(UNITS, 0)
+    taken_at = dict.fromkeys(UNITS, LONG_AGO)
 
     def take(unit: Unit, dispatched: int, waits_over: int) -> int:
-        cycle = gates[unit].offer(dispatched, waits_over)
+        place = sent_to[unit] % spec.queue_depth
+        sent_to[unit] += 1
+        cycle = leave(left[unit], place, dispatched, waits_over, taken_at[unit])
         while not ready[unit, cycle]:
             cycle += 1
-        gates[unit].accepted = cycle
+        taken_at[unit] = cycle
         return cycle
 
     wanted: dict[Unit, list[tuple[int, int]]] = {unit: [] for unit in UNITS}
@@ -293,7 +297,7 @@ def test_with_gates(dispatch: VerilatorBench, stall: float, tmp_path: Path) -> N
                     cycle += 1
                 finish = cycle
                 break
-            sent = max(read + 1, gates[unit].space())
+            sent = max(read + 1, int(left[unit, sent_to[unit] % spec.queue_depth]) + 1)
             over = LONG_AGO
             for u in UNITS:
                 cycle = start

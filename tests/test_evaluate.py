@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from moesaic.dataflow.account import executed_macs, floor, layer_bytes, layer_cycles
-from moesaic.dataflow.cycles import IntegerUnits, needed_waits, predict, run_commands
+from moesaic.dataflow.cycles import predict
 from moesaic.dataflow.evaluate import MAPPED, Evaluator, Workload, mapping_key
 from moesaic.dataflow.mapper import map_graph
 from moesaic.dataflow.options import ATTENTION, BATCH, EXPERTS, STANDARD, MapOptions
@@ -18,7 +18,6 @@ from moesaic.dataflow.program import Program
 from moesaic.dataflow.queues import queue_lengths, routes
 from moesaic.models.accel import FIELD_NAMES, NM, AccelSpec, MemorySpec
 from moesaic.models.accel_io import load_accel
-from moesaic.models.commands import UNITS, WAITS, Command, Unit
 from moesaic.models.errors import InputError
 from moesaic.models.execute import execute
 from moesaic.models.graph import Graph, Product
@@ -209,34 +208,6 @@ def test_timing_reads_the_other_fields() -> None:
     program = map_graph(sample("prenorm").graph, TINY)
     seen = fields_read(TINY, lambda spec: predict(replace(program, spec=spec)))
     assert {"memory", "outstanding", "burst_beats", "queue_depth"} <= seen <= {*MAPPED, *TIMED}
-
-
-def every_wait(commands: list[Command]) -> list[tuple[tuple[int, int], ...]]:
-    """Return all waits of each command, for short programs."""
-    counts = [int(unit == Unit.LOAD) for unit in UNITS]
-    out = []
-    for command in commands:
-        waits = [command[name] for name in WAITS]
-        out.append(tuple((u, w - 1) for u, w in enumerate(waits) if 0 < w <= counts[u]))
-        for unit in UNITS:
-            over = Unit.STREAM if unit == Unit.STATIONARY else unit
-            counts[unit] += command["unit"] == over
-    return out
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_waits_that_are_left_out_change_nothing(form: str) -> None:
-    program = map_graph(sample(form).graph, TINY, batch=3)
-    waits = every_wait(program.commands)
-    few = needed_waits(program.commands)
-    assert sum(map(len, few)) < sum(map(len, waits))
-    timings = [
-        run_commands(
-            TINY, program.commands, kept, program.program_address, IntegerUnits(TINY, iter(()))
-        )
-        for kept in (waits, few)
-    ]
-    assert timings[0] == timings[1]
 
 
 def test_equal_keys_mean_equal_commands() -> None:

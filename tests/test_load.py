@@ -80,9 +80,3 @@ def test_two_beats_come_on_credit_then_the_rate_counts() -> None:
     first = 1 + 20
     for beats, after in ((1, 0), (2, 1), (3, 4), (4, 8), (9, 28)):
         assert ReadChannel(spec).load(load(row_beats=beats), 0) == (0, first + after + 1)
-
-
-def test_bytes_are_counted() -> None:
-    channel = ReadChannel(dma_spec(8, 4, 256))
-    channel.load(load(rows=3, row_beats=5, row_pitch=4096), 0)
-    assert channel.bytes_read == 3 * 5 * 8

@@ -8,13 +8,12 @@ from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from moesaic.dataflow.cycles import IntegerUnits
+from moesaic.dataflow.kernel import LONG_AGO, hand_over
 from moesaic.hw.command_layout import command_layout
 from moesaic.hw.stationary import LINE, Stationary
 from moesaic.hw.stream import BEAT, Stream
 from moesaic.models.accel import AccelSpec
 from moesaic.models.commands import Buffer, Command, Unit
-from moesaic.models.pipeline import result_latency
 from moesaic.sim.cycle_bench import Source, VerilatorBench, pack, unpack
 from moesaic.sim.sequencer_model import run_products
 
@@ -121,12 +120,13 @@ def test_hand_over(bench: VerilatorBench, gap: int, tmp_path: Path) -> None:
             assert beat == beats.steps[cycle] | {"valid": 1}, f"cycle {cycle}"
 
     # The cycle model has each product in closed form.
-    closed = IntegerUnits(SPEC, iter(()))
+    taken_tile = loader_end = stream_end = LONG_AGO
     for i, (load, product) in enumerate(zip(loads, streams, strict=True)):
-        accept = closed.stationary(starts["load"][i], skipped=False)
-        stream_accept, done, stream_done = closed.product(
-            load, accept, product, starts["stream"][i], skipped=False
+        accepts = (max(starts["load"][i], loader_end), max(starts["stream"][i], stream_end))
+        assert accepts == (loader.taken[i], beats.taken[i])
+        lines = SPEC.rows if load.get("row_mode") else SPEC.columns
+        tiles = product["n_tiles"] * product["k_tiles"]
+        taken_tile, loader_end, stream_end = hand_over(
+            taken_tile, *accepts, lines, product["beats"], tiles
         )
-        assert (accept, stream_accept) == (loader.taken[i], beats.taken[i])
-        assert done == loader.ends[i]
-        assert stream_done == beats.ends[i] + result_latency(SPEC)
+        assert (loader_end, stream_end) == (loader.ends[i], beats.ends[i])

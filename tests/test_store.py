@@ -76,9 +76,3 @@ def test_one_beat_takes_the_latency_and_seven_cycles() -> None:
     spec = replace(dma_spec(8, 4, 16), memory=MemorySpec(latency=20, bytes_per_cycle=8))
     # Issue, read, three cycles to the data, queue, memory, done.
     assert WriteChannel(spec).store(store(), 100) == (100, 100 + 1 + 1 + 3 + 1 + 20 + 1)
-
-
-def test_bytes_are_counted() -> None:
-    channel = WriteChannel(dma_spec(8, 4, 256))
-    channel.store(store(rows=3, row_beats=5, row_pitch=4096), 0)
-    assert channel.bytes_written == 3 * 5 * 8

@@ -83,8 +83,7 @@ class TrainMapper:
         self.places = Places(spec=spec, stores=writers(step))
         self.lowering = Lowering(spec, self.places)
         self.products = ProductLowering(spec, self.places)
-        self.board = Scoreboard()
-        self.board.counts[Unit.LOAD] = 1  # the command processor fetches the first block itself
+        self.board = Scoreboard(loads=1)  # the command processor fetches the first block itself
         self.commands: list[Command] = []
         self.notes: list[TrainNote] = []
         self.number = 0  # of the operation at work
@@ -185,9 +184,9 @@ class TrainMapper:
         row: int = 0,
     ) -> None:
         self._begin_block()
-        waits = self.board.add(work.unit, reads=work.reads, writes=work.writes, ports=work.ports)
+        self.board.add(work.unit, reads=work.reads, writes=work.writes, ports=work.ports)
         copy = work.unit in (Unit.LOAD, Unit.STORE)
-        self.commands.append({"unit": work.unit, **work.fields, **waits})
+        self.commands.append({"unit": work.unit, **work.fields})
         self.notes.append(
             TrainNote(
                 op=op.name,
@@ -253,14 +252,16 @@ class TrainMapper:
             "buffer": Store.COMMAND,
             "line": block % 2 * (size // spec.bus_bytes),
         }
-        self.commands.append(fields | self.board.add(Unit.LOAD))
+        self.board.add(Unit.LOAD)
+        self.commands.append(fields)
         self.notes.append(TrainNote(op=BLOCK))
 
     def _finish(self) -> TrainProgram:
         data_end = self.memory.end
         self._begin_block()
-        waits = self.board.fields(self.board.counts)
-        self.commands.append({"unit": Unit.END, **waits})
+        self.board.add(Unit.END)
+        self.commands.append({"unit": Unit.END})
+        self.board.fill(self.commands)
         self.notes.append(TrainNote(op="end"))
         for command, note in zip(self.commands, self.notes, strict=True):
             if note.op == BLOCK:
