@@ -1,4 +1,4 @@
-"""How fast it is, side by side in one run: cycle model, RTL simulation, builds, and SCALE-Sim.
+"""How fast it is, side by side in one run: cycle model, RTL, builds, SCALE-Sim and ZigZag.
 
 ``python -m moesaic.reports.bench`` is what `make bench` runs; ``--only`` picks parts. Times are of
 this machine: compare those of one run only.
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from moesaic.dataflow.cycles import predict
+from moesaic.dataflow.evaluate import Evaluator, Workload
 from moesaic.dataflow.mapper import map_graph
 from moesaic.dataflow.program import Program
 from moesaic.models.accel import AccelSpec, MemorySpec
@@ -29,7 +30,9 @@ from moesaic.models.seeded_weights import seeded_weights
 from moesaic.models.vit_config import DEIT_TINY
 from moesaic.models.zoo import default_calibration, load_model
 from moesaic.models.zoo_vit import vit_network
-from moesaic.reports.bench_scale_sim import ScaleSimError, encoder_gemms, scale_sim
+from moesaic.reports.bench_peers import PeerError, encoder_gemms
+from moesaic.reports.bench_scale_sim import scale_sim
+from moesaic.reports.bench_zigzag import zigzag
 from moesaic.reports.files import write_json
 from moesaic.sim.build import cache_directory
 from moesaic.sim.campaign import fit
@@ -37,7 +40,8 @@ from moesaic.sim.system import Job, build_system, simulate
 from moesaic.sim.verilog_cache import cached_verilog
 
 PARTS = ("model", "16", "32", "64")
-COMPARED = 32  # side of the array on which SCALE-Sim runs too
+COMPARED = 32  # side of the array on which the others run too
+POINTS = (1024, 4096, 8192, 16384)  # weight_lines of machines that are mapped anew
 REPEATS = 5
 LAYER = replace(DEIT_TINY, depth=1, classes=10)
 OUT = Path("runs", "bench.json")
@@ -50,7 +54,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, default=OUT)
     options = parser.parse_args()
     options.json.parent.mkdir(parents=True, exist_ok=True)
-    scale_sim_folder = cache_directory().resolve() / "scale-sim"
+    peers_folder = cache_directory().resolve()
     result: dict[str, Any] = {
         "machine": f"{platform.machine()}, {os.cpu_count()} processors",
         "layer": f"one encoder layer of deit-tiny: {LAYER.tokens} tokens, {LAYER.dim} channels",
@@ -59,7 +63,8 @@ def main() -> int:
     graph, inputs = layer_graph()
     sides = [int(part) for part in options.only if part.isdecimal()]
     if "model" in options.only:
-        result["cycle_model"] = bench_model(graph, scale_sim_folder)
+        result["cycle_model"] = bench_model(graph, peers_folder)
+        result["points"] = bench_points()
     # Builds are to be real, so nothing may be found in the cache.
     with tempfile.TemporaryDirectory(prefix="moesaic-bench-") as cache:
         os.environ["MOESAIC_CACHE"] = cache
@@ -96,7 +101,7 @@ def array_spec(side: int) -> AccelSpec:
 
 
 def bench_model(graph: Graph, folder: Path) -> list[dict[str, Any]]:
-    """Time the cycle model, and SCALE-Sim on the layer's GEMMs."""
+    """Time the cycle model, and others on the layer's GEMMs."""
     spec, (program,) = fit([(graph, 1)], array_spec(COMPARED))
     whole = _median(lambda: predict(map_graph(graph, spec)))
     alone = _median(lambda: predict(program))
@@ -112,24 +117,69 @@ def bench_model(graph: Graph, folder: Path) -> list[dict[str, Any]]:
     ]
     tokens, dim = LAYER.tokens, LAYER.dim
     gemms = encoder_gemms(tokens, dim, LAYER.heads, LAYER.mlp)
-    other: dict[str, Any] = {
-        "tool": "SCALE-Sim 3.0.0",
-        "covers": "the layer's ten GEMMs, no stalls",
-    }
     print(f"cycles of one design point, {spec.name} array:")
     print(f"  moesaic          {cycles:>9,} cycles  {whole:.3f} s ({alone:.4f} s without mapping)")
-    try:
-        answer = scale_sim(folder, gemms, rows=COMPARED, columns=COMPARED)
-    except ScaleSimError as error:
-        print(f"  SCALE-Sim 3.0.0  not run: {error}", flush=True)
-        return [*rows, other | {"not_run": str(error)}]
-    seconds = answer["seconds"]
+    peers: list[tuple[str, str, Callable[[], dict[str, float]]]] = [
+        (
+            "SCALE-Sim 3.0.0",
+            "the layer's ten GEMMs, no stalls",
+            lambda: scale_sim(folder / "scale-sim", gemms, rows=COMPARED, columns=COMPARED),
+        ),
+        (
+            "ZigZag 3.9.1",
+            "the layer's ten GEMMs on its own 32x32 example, mappings searched",
+            lambda: zigzag(folder / "zigzag", gemms),
+        ),
+    ]
+    for tool, covers, run in peers:
+        row: dict[str, Any] = {"tool": tool, "covers": covers}
+        try:
+            row |= run()
+        except PeerError as error:
+            row["not_run"] = str(error)
+            print(f"  {tool:<16} not run: {error}", flush=True)
+        else:
+            print(
+                f"  {tool:<16} {row['cycles']:>9,} cycles  {row['seconds']:.1f} s, "
+                f"{row['seconds'] / whole:,.0f} times as long: {covers}",
+                flush=True,
+            )
+        rows.append(row)
+    return rows
+
+
+def bench_points() -> dict[str, Any]:
+    """Time design points of m3vit-tiny, both tasks, on machines like zcu102, on one processor."""
+    evaluator = Evaluator()
+    base = load_accel("zcu102")
+    for task in range(2):
+        model = load_model("m3vit-tiny", task)
+        graph = quantise(model.network, model.calibration)
+        inputs = list(input_matrices(graph, model.network, model.images(1, 0)[0]))
+        evaluator.add(Workload(name=str(task), graph=graph, inputs=inputs))
+
+    def milliseconds(spec: AccelSpec) -> float:
+        start = time.process_time()
+        for task in range(2):
+            evaluator.evaluate(spec, name=str(task))
+        return 1e3 * (time.process_time() - start)
+
+    milliseconds(base)  # routes the images once
+    new, known = [], []
+    for lines in POINTS:
+        spec = replace(base, weight_lines=lines)
+        new.append(milliseconds(spec))
+        known.append(milliseconds(replace(spec, queue_depth=4)))
+    result = {
+        "new_mapping_ms": statistics.median(new),
+        "known_mapping_ms": statistics.median(known),
+    }
     print(
-        f"  SCALE-Sim 3.0.0  {answer['cycles']:>9,} cycles  {seconds:.1f} s, "
-        f"{seconds / whole:,.0f} times as long (without softmax, norms, GELU, embedding)",
+        f"one design point, m3vit-tiny on zcu102, both tasks: {result['new_mapping_ms']:.0f} ms "
+        f"with a new mapping, {result['known_mapping_ms']:.1f} ms with a known one",
         flush=True,
     )
-    return [*rows, other | answer]
+    return result
 
 
 def bench_rtl(graph: Graph, inputs: Ints, sides: list[int], folder: Path) -> list[dict[str, Any]]:

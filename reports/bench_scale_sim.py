@@ -1,15 +1,13 @@
 """SCALE-Sim v3 on the GEMMs of an encoder layer, in a virtual environment of its own."""
 
 import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from moesaic.reports.bench_peers import RUN_TIMEOUT, Gemm, call, peer_python
+
 REQUIREMENTS = ("scalesim==3.0.0", "numpy<2")  # it breaks on numpy 2
-INSTALL_TIMEOUT, RUN_TIMEOUT = 600, 1800
 
 CONFIG = """[general]
 run_name = bench
@@ -61,34 +59,6 @@ json.dump({"seconds": seconds, "cycles": cycles}, open("answer.json", "w"))
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gemm:
-    """``(m, k)`` times ``(k, n)``."""
-
-    name: str
-    m: int
-    n: int
-    k: int
-
-
-class ScaleSimError(RuntimeError):
-    """SCALE-Sim cannot be had or fails; the message is one line."""
-
-
-def encoder_gemms(tokens: int, dim: int, heads: int, mlp: int) -> list[Gemm]:
-    """Return the GEMMs of one encoder layer."""
-    head = dim // heads
-    shapes = [("qkv", tokens, 3 * dim, dim)]
-    shapes += [(f"scores{i}", tokens, tokens, head) for i in range(heads)]
-    shapes += [(f"values{i}", tokens, head, tokens) for i in range(heads)]
-    shapes += [
-        ("proj", tokens, dim, dim),
-        ("fc1", tokens, mlp, dim),
-        ("fc2", tokens, dim, mlp),
-    ]
-    return [Gemm(name=name, m=m, n=n, k=k) for name, m, n, k in shapes]
-
-
 def scale_sim(folder: Path, gemms: Sequence[Gemm], *, rows: int, columns: int) -> dict[str, float]:
     """Return ``seconds`` (imports left out) and ``cycles`` of SCALE-Sim, weight stationary.
 
@@ -102,34 +72,16 @@ def scale_sim(folder: Path, gemms: Sequence[Gemm], *, rows: int, columns: int) -
 
     Raises
     ------
-    ScaleSimError
+    PeerError
         If it cannot be installed or fails.
     """
-    python = folder / "bin" / "python"
-    if not (folder / "ready").exists():
-        _call([sys.executable, "-m", "venv", str(folder)], "a virtual environment", folder.parent)
-        pip = [str(python), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
-        _call([*pip, *REQUIREMENTS], f"pip install {REQUIREMENTS[0]}", folder)
-        (folder / "ready").touch()
+    python = peer_python(folder, REQUIREMENTS)
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         (work / "bench.cfg").write_text(CONFIG.format(rows=rows, columns=columns))
         lines = [f"{gemm.name},{gemm.m},{gemm.n},{gemm.k}," for gemm in gemms]
         (work / "gemms.csv").write_text("\n".join(["Layer,M,N,K,", *lines]) + "\n")
         (work / "layout.csv").write_text("\n".join(["Layer,", *(f"{g.name}," for g in gemms)]))
-        _call([str(python), "-c", SCRIPT], "SCALE-Sim", work, timeout=RUN_TIMEOUT)
+        call([str(python), "-c", SCRIPT], "SCALE-Sim", work, timeout=RUN_TIMEOUT)
         answer: dict[str, float] = json.loads((work / "answer.json").read_text())
     return answer
-
-
-def _call(command: list[str], what: str, where: Path, *, timeout: int = INSTALL_TIMEOUT) -> None:
-    where.mkdir(parents=True, exist_ok=True)
-    try:
-        run = subprocess.run(
-            command, cwd=where, capture_output=True, text=True, timeout=timeout, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise ScaleSimError(f"{what}: {error}") from None
-    if run.returncode:
-        last = ((run.stderr or run.stdout).strip().splitlines() or ["no message"])[-1]
-        raise ScaleSimError(f"{what}: {last}")
