@@ -174,11 +174,12 @@ class AccelSpec:
         if self.sparsity and not self.index_lines:
             raise InputError("index_lines must be at least 1 where sparsity is given, not 0")
         weight_line = self.weight_word * (1 if self.sparsity else self.data_bytes)
-        limit = min(weight_line, 8 * self.columns, 8 * self.lanes)
+        residual_word = self.tokens_per_beat * self.wide_word * self.wide_bytes
+        limit = min(weight_line, residual_word, 8 * self.columns, 8 * self.lanes)
         if self.bus_bytes > limit:
             raise InputError(
-                f"bus_bytes must be at most {limit} (bytes of a weight or index line, 8 * columns "
-                f"and 8 * lanes), not {self.bus_bytes}"
+                f"bus_bytes must be at most {limit} (bytes of a weight or index line and of a "
+                f"residual word, 8 * columns and 8 * lanes), not {self.bus_bytes}"
             )
         for mode in self.sparsity:
             if self.rows % mode.n:

@@ -63,6 +63,10 @@ ACCELERATORS: dict[str, tuple[str | bytes, str]] = {
     "gelu": (ACCEL + "gelu: erf\n", "gelu must be one of table, polynomial, not 'erf'"),
     "gelu list": (ACCEL + "gelu: [table]\n", "gelu must be one of table, polynomial, not"),
     "bus": (ACCEL + "bus_bytes: 64\n", "bus_bytes must be at most"),
+    "bus and residual": (
+        "rows: 32\ncolumns: 8\nlanes: 8\nbus_bytes: 32\n",
+        "bus_bytes must be at most 16 (bytes of a weight or index line and of a residual word",
+    ),
     "sparsity no list": (ACCEL + "sparsity: 2:4\n", "sparsity must be a list"),
     "sparsity": (ACCEL + "sparsity: ['3:4']\n", "sparsity must be N:M"),
     "sparsity without room": (ACCEL + "sparsity: ['2:4']\n", "index_lines"),
