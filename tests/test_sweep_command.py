@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from moesaic.dataflow.cycles import predict
 from moesaic.models.space_names import space_names
 from moesaic.reports.cli import main
 from moesaic.sim.experiment import run
@@ -114,9 +113,9 @@ def test_verification(
     if wrong:
         from moesaic.sim.sweep import evaluate as module
 
-        right = predict
+        right = module._predict
         monkeypatch.setattr(
-            module, "predict", lambda *a: replace(right(*a), cycles=right(*a).cycles + 1)
+            module, "_predict", lambda *a: replace(right(*a), cycles=right(*a).cycles + 1)
         )
     write_space(Path("space.yaml"), parameters={"rows": [8]})
     assert main([*SWEEP, "--verify", "1"]) == wrong

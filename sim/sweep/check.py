@@ -3,9 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from moesaic.models.accel import NM
 from moesaic.models.errors import InputError
+from moesaic.models.numbers import INTEGER
+from moesaic.models.training.layer_shapes import network_layers
 from moesaic.models.zoo import load_model
-from moesaic.sim.sweep.point import Job, design
+from moesaic.sim.sweep.point import DENSE, Job, design
 from moesaic.sim.sweep.space import Space
 
 CHECKED = 20_000  # points of a grid whose accelerators are all built
@@ -13,8 +16,15 @@ CHECKED = 20_000  # points of a grid whose accelerators are all built
 
 def check_space(space: Space) -> None:
     """Raise InputError for what no point of the space can overcome."""
-    for job in _jobs(space):
+    trains = any(spec.numbers != INTEGER for spec in space.problem.bases.values())
+    for job in sorted(_jobs(space)):
         with _naming(f"{space.file}: workloads: {job.model}"):
+            if trains:
+                network_layers(job.model)
+                _check_ratio(job.nm)
+                continue
+            if job.nm != DENSE:
+                raise InputError(f"nm must be {DENSE} on machines for integers, not {job.nm!r:.20}")
             model = load_model(job.model, job.task)
             if not 1 <= job.batch <= model.available:
                 raise InputError(f"batch must be in 1..{model.available}, not {job.batch}")
@@ -27,12 +37,19 @@ def _jobs(space: Space) -> set[Job]:
     """Return each workload of some point once; one that a point cannot have is its own mistake."""
     values = space.values
     return {
-        Job(model=str(model), task=task, batch=batch)
+        Job(model=str(model), task=task, batch=batch, nm=nm)
         for job in space.problem.jobs
         for model in values.get("model", (job.model,))
         for task in values.get("task", (job.task,))
         for batch in values.get("batch", (job.batch,))
+        for nm in values.get("nm", (job.nm,))
     }
+
+
+def _check_ratio(text: str) -> None:
+    """Refuse what is neither dense nor N:M."""
+    if text != DENSE:
+        NM.parse(text)
 
 
 def _check_values(space: Space) -> None:

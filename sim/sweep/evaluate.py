@@ -11,10 +11,12 @@ from moesaic.dataflow.options import MapOptions
 from moesaic.models.accel import AccelSpec
 from moesaic.models.errors import InputError
 from moesaic.models.input_matrix import input_matrices
+from moesaic.models.numbers import INTEGER
 from moesaic.models.quantise import quantise
 from moesaic.models.zoo import load_model
 from moesaic.sim.sweep.point import Design, Job, Parameters, Problem, design
 from moesaic.sim.sweep.resources import fits, resources
+from moesaic.sim.sweep.train import Trained, predict_training
 
 INTERNAL = "internal error: "
 _ALONE = Lock()  # a cluster's worker may have several threads
@@ -70,8 +72,10 @@ def _figures(point: Design) -> Figures:
     }
 
 
-def _predict(job: Job, spec: AccelSpec, mapping: MapOptions) -> Evaluation:
+def _predict(job: Job, spec: AccelSpec, mapping: MapOptions) -> Evaluation | Trained:
     """Map and time one workload: the one place that knows how cycles are found."""
+    if spec.numbers != INTEGER:
+        return predict_training(job, spec)
     name = f"task {job.task}, batch {job.batch}"
     with _ALONE:
         evaluator = _evaluator((job.model, spec.data_bits, spec.gelu))

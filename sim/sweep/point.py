@@ -12,9 +12,11 @@ from moesaic.models.accel import FIELD_NAMES, NM, AccelSpec, MemorySpec
 from moesaic.models.commands import Buffer
 from moesaic.models.errors import InputError
 from moesaic.models.geometry import geometry
+from moesaic.models.numbers import INTEGER
 
 MAPPING, MEMORY = "mapping.", "memory."
-RUN_PARAMETERS = ("base", "model", "task", "batch")
+RUN_PARAMETERS = ("base", "model", "task", "batch", "nm")
+DENSE = "dense"
 SCRATCHPADS = "scratchpads"
 SCALED = (Buffer.INPUT, Buffer.ACT, Buffer.VEC, Buffer.KV, Buffer.SCORE, Buffer.RESIDUAL)
 """What `scratchpads` sizes: those that hold tokens."""
@@ -30,13 +32,17 @@ PARAMETERS = (
 Parameters = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Job:
-    """A model's task and a batch of its images."""
+    """A model's task and a batch of its images.
+
+    On a machine for training: a network whose layers are trained, a batch, and ``dense`` or N:M.
+    """
 
     model: str
     task: int = 0
     batch: int = 1
+    nm: str = DENSE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +100,8 @@ def design(problem: Problem, parameters: Parameters) -> Design:
         if not isinstance(modes, list):
             raise InputError(f"sparsity must be a list such as ['2:4'], not {modes!r:.60}")
         changes["sparsity"] = tuple(NM.parse(mode) for mode in modes)
+    if base.numbers != INTEGER and "columns" in changes:
+        changes.setdefault("lanes", changes["columns"])  # there is no choice
     if memory:
         changes["memory"] = replace(base.memory, **memory)
     spec = replace(base, **changes)

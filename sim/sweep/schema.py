@@ -18,11 +18,15 @@ class _Strict(BaseModel):
 
 
 class Workload(_Strict):
-    """One run of a point: `batch` images of a model's `task` in one command stream."""
+    """One run of a point: `batch` images of a model's `task` in one command stream.
+
+    On machines for training: a step of a network's layers, `nm` of their weights kept.
+    """
 
     model: str = Field(min_length=1)
     task: int = Field(default=0, ge=0, le=TASK_LIMIT)
     batch: int = Field(default=1, ge=1, le=BATCH_LIMIT)
+    nm: str = Field(default="dense", min_length=1, max_length=8)
 
 
 class Range(_Strict):

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from moesaic.models.accel_io import load_integer_accel
+from moesaic.models.accel_io import load_accel
 from moesaic.models.errors import InputError
+from moesaic.models.numbers import INTEGER
 from moesaic.models.space_names import SPACES, space_names
 from moesaic.models.strict_yaml import read_yaml
 from moesaic.sim.sweep.figures import BOUNDED, FITS, OBJECTIVES
@@ -15,7 +16,7 @@ from moesaic.sim.sweep.point import MAPPING, PARAMETERS, SCRATCHPADS, Job, Probl
 from moesaic.sim.sweep.schema import POINT_LIMIT, VALUE_LIMIT, Range, SpaceFile, parse_space
 
 SIZE_LIMIT = 1 << 62
-WORDS = ("base", "model", "gelu", "arrays")  # parameters that are no numbers
+WORDS = ("base", "model", "nm", "gelu", "arrays")  # parameters that are no numbers
 Bounds = tuple[float | None, float | None]
 
 
@@ -101,11 +102,19 @@ def _resolve(form: SpaceFile, path: Path) -> Space:
         raise InputError(f"objectives must differ, not {', '.join(form.objectives)}")
     bounds, must_fit = _constraints(form)
     names = {form.base, *map(str, values.get("base", ()))}
+    bases = {name: _base(name) for name in sorted(names)}
+    trains = {spec.numbers != INTEGER for spec in bases.values()}
+    if len(trains) > 1:
+        raise InputError(f"base: all must train or none, not {', '.join(bases)}")
+    if trains == {True}:
+        for name in values:
+            if name == SCRATCHPADS or name.startswith(MAPPING):
+                raise InputError(f"parameters.{name}: machines for training have no such choice")
     space = Space(
         file=path,
         problem=Problem(
             base=form.base,
-            bases={name: _base(name) for name in sorted(names)},
+            bases=bases,
             jobs=tuple(Job(**job.model_dump()) for job in form.workloads),
         ),
         values=values,
@@ -204,6 +213,6 @@ def _constraints(form: SpaceFile) -> tuple[dict[str, Bounds], bool]:
 
 def _base(name: str) -> Any:
     try:
-        return load_integer_accel(name)
+        return load_accel(name)
     except InputError as error:
         raise InputError(f"base: {str(error).removeprefix('--accel ')}") from None

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from moesaic.models.accel_io import dump_accel
+from moesaic.models.numbers import INTEGER
 from moesaic.sim.experiment import run
 from moesaic.sim.options import RunOptions
 from moesaic.sim.sweep.figures import best, judge
 from moesaic.sim.sweep.point import Parameters, Problem, design
 from moesaic.sim.sweep.space import Space
 from moesaic.sim.sweep.store import Store, Stored
+from moesaic.sim.sweep.train import train_on_rtl
 
 Verifying = Callable[[int, int, str], None]
 """Called before each point: points done, points in all, what it is."""
@@ -79,6 +81,15 @@ def confirm(problem: Problem, parameters: Parameters, cycles: list[int]) -> dict
         accel = Path(folder, "accel.yaml")
         accel.write_text(dump_accel(point.spec), encoding="utf-8")
         for job, swept in zip(point.jobs, cycles, strict=True):
+            if point.spec.numbers != INTEGER:
+                step = train_on_rtl(job, point.spec)
+                predicted.append(step.cycles_predicted)
+                seen.append(step.cycles_rtl)
+                seconds += step.seconds
+                failures += [f"{job.model}: {line}"[:LENGTH] for line in step.failures]
+                if step.cycles_rtl != swept:
+                    failures.append(f"{job.model}: {step.cycles_rtl} cycles on RTL, not {swept}")
+                continue
             result = run(
                 RunOptions(
                     model=job.model,
