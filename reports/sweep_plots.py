@@ -8,7 +8,7 @@ from moesaic.models.errors import InputError
 from moesaic.reports.sweep_influence import influence
 from moesaic.reports.sweep_peers import comparable, peers_of
 from moesaic.reports.sweep_read import Point, Sweep
-from moesaic.reports.sweep_view import figure_title, has_floors
+from moesaic.reports.sweep_view import breakdown_bars, figure_title, has_floors
 from moesaic.sim.sweep.figures import OBJECTIVES
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ def write_figures(directory: Path, sweep: Sweep) -> list[Path]:
         } | {f"influence-{name}": influence_plot(sweep, name) for name in goals}
         if has_floors(sweep):
             plots["roofline"] = roofline(sweep)
+        if sweep.breakdowns:
+            plots["breakdown"] = breakdown_plot(sweep)
         try:
             folder.mkdir(exist_ok=True)
             for name, figure in plots.items():
@@ -121,6 +123,21 @@ def influence_plot(sweep: Sweep, name: str) -> "Figure":
     axes.grid(axis="y", visible=False)
     axes.margins(x=0.15)
     axes.set_xlabel(f"share of the variance of {figure_title(name)}, percent")
+    return figure
+
+
+def breakdown_plot(sweep: Sweep) -> "Figure":
+    """Return stacked bars of the cycles of points of the front by kind of layer."""
+    figure, axes = _figure()
+    bars = breakdown_bars(sweep)
+    names = [f"point {number}" for number in bars["points"]]
+    left = [0] * len(names)
+    for kind, cycles in bars["kinds"].items():
+        axes.barh(names, cycles, left=left, label=kind)
+        left = [before + more for before, more in zip(left, cycles, strict=True)]
+    axes.grid(axis="y", visible=False)
+    axes.set_xlabel("cycles")
+    _legend(axes)
     return figure
 
 

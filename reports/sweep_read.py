@@ -21,6 +21,7 @@ class Workload:
     model: str
     task: int = 0
     batch: int = 1
+    nm: str = "dense"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +72,14 @@ class Confirmation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Breakdown:
+    """A point's cycles by kind of layer."""
+
+    number: int
+    cycles: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
     """A whole sweep; `resources_count` says what is counted of each resource.
 
@@ -84,6 +93,7 @@ class Sweep:
     points: list[Point]
     front: list[int]
     verification: list[Confirmation] = field(default_factory=list)
+    breakdowns: list[Breakdown] = field(default_factory=list)
     computed: int
     seconds: float
     cpu_seconds_of_points: float = 0.0
@@ -113,6 +123,7 @@ class Sweep:
         for name, wanted in (
             ("front", self.front),
             ("verification", [record.number for record in self.verification]),
+            ("breakdowns", [one.number for one in self.breakdowns]),
         ):
             foreign = set(wanted) - numbers
             if foreign:

@@ -3,10 +3,13 @@
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from moesaic.reports.files import write_json, write_text
+from moesaic.reports.groups import kind_of
+from moesaic.sim.sweep.breakdown import Breakdown
 from moesaic.sim.sweep.evaluate import INTERNAL
 from moesaic.sim.sweep.resources import RESOURCES
 from moesaic.sim.sweep.run import SweepResult
@@ -26,6 +29,7 @@ def write_sweep(folder: Path, result: SweepResult, *, command: str, seconds: flo
         "resources_count": RESOURCES,
         "points": points,
         "front": result.front,
+        "breakdowns": [_breakdown(one) for one in result.breakdowns],
         "verification": result.verification,
         "verified_exact": all(record["exact"] for record in result.verification)
         if result.verification
@@ -37,6 +41,15 @@ def write_sweep(folder: Path, result: SweepResult, *, command: str, seconds: flo
     }
     write_json(folder / JSON_FILE, content)
     write_text(folder / CSV_FILE, points_csv(points, list(result.space.values)))
+
+
+def _breakdown(one: Breakdown) -> dict[str, Any]:
+    """Return a point's cycles by kind of layer: numbers of blocks, heads and experts left out."""
+    kinds: dict[str, int] = {}
+    for name, cycles in one.cycles.items():
+        kind = re.sub(r"[._]\d+(?=[._]|$)", "", kind_of(name))
+        kinds[kind] = kinds.get(kind, 0) + cycles
+    return {"number": one.number, "cycles": kinds}
 
 
 def point_records(result: SweepResult) -> list[dict[str, Any]]:

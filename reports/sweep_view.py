@@ -13,6 +13,7 @@ from moesaic.sim.sweep.figures import OBJECTIVES
 TITLES = {"dsp": "DSP", "bram36": "BRAM36", "lut": "LUT", "ff": "FF", "throughput": "images/s"}
 FLOORS = ("floor_compute", "floor_bandwidth", "cycles")
 PROBLEMS_SHOWN = 8
+KINDS_SHOWN = 8  # of layers, and all others together
 Row = dict[str, Any]
 
 
@@ -36,6 +37,7 @@ def sweep_view(sweep: Sweep) -> Row:
             name: _constraint(value) for name, value in sweep.space.constraints.items()
         },
         "records": [_record(sweep, record) for record in sweep.verification],
+        "breakdowns": sweep.breakdowns,
         "influence": {figure_title(name): influence_rows(sweep, name) for name in goals},
         "values_shown": VALUES_SHOWN,
         "peers": peers,
@@ -53,6 +55,7 @@ def sweep_view(sweep: Sweep) -> Row:
             "senses": {name: OBJECTIVES.get(name, 1) for name in sweep.figure_names},
             "roofline": has_floors(sweep),
             "points": [_point(sweep, point) for point in sweep.points],
+            "breakdowns": breakdown_bars(sweep),
             "verified": {record.number: record.exact for record in sweep.verification},
             "peers": [
                 {
@@ -65,6 +68,23 @@ def sweep_view(sweep: Sweep) -> Row:
             ],
         },
     }
+
+
+def breakdown_bars(sweep: Sweep) -> Row:
+    """Return points of the front, the first on top, and cycles of the kinds of layers that matter.
+
+    The smallest kinds are put together, so that colours can be told apart.
+    """
+    shown = sweep.breakdowns[::-1]
+    totals = Counter[str]()
+    for one in shown:
+        totals.update(one.cycles)
+    largest = [kind for kind, _ in totals.most_common(KINDS_SHOWN)]
+    kinds = {kind: [one.cycles.get(kind, 0) for one in shown] for kind in largest}
+    rest = [sum(n for kind, n in one.cycles.items() if kind not in kinds) for one in shown]
+    if any(rest):
+        kinds["all others"] = rest
+    return {"points": [one.number for one in shown], "kinds": kinds}
 
 
 def figure_title(name: str) -> str:

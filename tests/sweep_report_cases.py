@@ -44,6 +44,10 @@ def made_up(count: int = 40, **changes: Any) -> dict[str, Any]:
         "resources_count": {"dsp": "multipliers of the array alone"},
         "points": points,
         "front": front,
+        "breakdowns": [
+            {"number": number, "cycles": {f"kind{k}": 100 * k + number for k in range(1, 12)}}
+            for number in front[:3]
+        ],
         "verification": [],
         "computed": count,
         "seconds": 12.5,

@@ -20,6 +20,9 @@ const [pareto] = plots;
 const numbers = pareto.data.flatMap((trace) => trace.customdata ?? []).filter(Number.isInteger);
 out.points = new Set(numbers).size;
 out.dots = pareto.querySelectorAll(".scatterlayer path.point").length;
+const cycles = document.getElementById("breakdown");
+out.bars = cycles.querySelectorAll(".barlayer .point").length;
+out.kinds = cycles.data.length;
 out.peers = pareto.data.filter((trace) => trace.name === "published").length;
 
 const front = [...pareto.querySelectorAll(".scatterlayer .trace")]
@@ -81,7 +84,8 @@ def test_sweep_in_a_browser(width: int, tmp_path: Path) -> None:
     page = build_report(tmp_path).read_text()
     out = in_browser(page, CHECKS, tmp_path, width, when=DRAWN)
     built = [point for point in content["points"] if point["figures"]]
-    assert (out["plots"], out["points"]) == (2, len(built))
+    assert (out["plots"], out["points"]) == (3, len(built))
+    assert (out["bars"], out["kinds"]) == (3 * 9, 9)  # eight kinds and all others
     assert out["dots"] >= len(built)
     assert out["peers"] == 3
     lines = out["tip"].splitlines()

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,21 @@ def test_an_interrupt_leaves_a_store_to_go_on_with(
     assert result()["computed"] == 0  # the points were there, the verdicts were not
 
 
+def test_breakdowns_add_up() -> None:
+    """Points along the front, by kind of layer, numbers of blocks left out."""
+    write_space(Path("space.yaml"))
+    assert main(SWEEP) == 0
+    found = result()
+    cycles = {p["number"]: p["figures"]["cycles"] for p in found["points"] if p["figures"]}
+    shown = found["breakdowns"]
+    assert [one["number"] for one in shown][0] == found["front"][0]
+    assert [one["number"] for one in shown][-1] == found["front"][-1]
+    assert len(shown) == min(8, len(found["front"]))
+    for one in shown:
+        assert sum(one["cycles"].values()) == cycles[one["number"]]
+        assert not any(re.search(r"[._]\d", kind) for kind in one["cycles"])
+
+
 @pytest.mark.xdist_group("tiny")
 @pytest.mark.parametrize("wrong", [0, 1])
 def test_verification(
@@ -115,7 +131,9 @@ def test_verification(
 
         right = module._predict
         monkeypatch.setattr(
-            module, "_predict", lambda *a: replace(right(*a), cycles=right(*a).cycles + 1)
+            module,
+            "_predict",
+            lambda *a, **k: replace(right(*a, **k), cycles=right(*a, **k).cycles + 1),
         )
     write_space(Path("space.yaml"), parameters={"rows": [8]})
     assert main([*SWEEP, "--verify", "1"]) == wrong

@@ -219,11 +219,11 @@ def test_figures_for_papers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     content["verification"] = [confirmed(content)]
     (tmp_path / "sweep.json").write_text(json.dumps(content))
     assert main(["report", str(tmp_path), "--figures"]) == 0
-    names = ["front-latency-dsp", "influence-dsp", "influence-latency", "roofline"]
+    names = ["front-latency-dsp", "influence-dsp", "influence-latency", "roofline", "breakdown"]
     files = {path.name: path.read_bytes() for path in (tmp_path / "figures").iterdir()}
     assert sorted(files) == sorted(f"{name}.{kind}" for name in names for kind in ("png", "svg"))
     assert all(data[:4] == b"\x89PNG" for name, data in files.items() if name.endswith("png"))
-    assert f"figures: 8 files in {tmp_path}/figures" in capsys.readouterr().out
+    assert f"figures: 10 files in {tmp_path}/figures" in capsys.readouterr().out
     assert main(["report", str(tmp_path), "--figures"]) == 0
     for path in (tmp_path / "figures").glob("*.svg"):
         assert path.read_bytes() == files[path.name]

@@ -1,6 +1,7 @@
 "use strict";
 // The scatter of two figures with its front, and the roofline; drawn by Plotly, tips by the page.
 
+const HUES = ["#2f6fd0", "#c2417c", "#d98a00", "#7d55c7", "#147a4b", "#5aa9c9", "#a0522d", "#8a8f2a"];
 const DRAWN = 6000; // more points of one kind than that are thinned evenly
 const control = (id) => document.getElementById(id);
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
@@ -139,20 +140,32 @@ function drawRoofline() {
   return plot("roofline", traces, layout(["compute floor over bandwidth floor", true, {}], ["compute floor over cycles", true, { tickformat: "~%" }]));
 }
 
+function drawBreakdown() {
+  const { points: numbers, kinds } = sweep.breakdowns;
+  const names = numbers.map((number) => `point ${number}`);
+  const traces = Object.entries(kinds).map(([kind, cycles], place) => ({
+    type: "bar", orientation: "h", name: escaped(kind), x: cycles, y: names, customdata: numbers, hoverinfo: "none",
+    marker: { color: kind === "all others" ? css("other") : HUES[place % HUES.length] },
+  }));
+  const shape = layout(["cycles", false, { tickformat: "~s" }], ["", false, { type: "category" }]);
+  return plot("breakdown", traces, { ...shape, barmode: "stack", legend: { ...shape.legend, traceorder: "normal" }, bargap: 0.35, height: 120 + 34 * numbers.length });
+}
+
 async function plot(id, traces, shape) {
   const place = control(id);
   const first = !place.classList.contains("js-plotly-plot");
   await Plotly.react(place, traces, shape, { responsive: true, displayModeBar: false });
   if (!first) return;
-  place.on("plotly_hover", ({ points: [{ customdata }], event }) => {
+  place.on("plotly_hover", ({ points: [{ customdata, data, x }], event }) => {
+    const layer = id === "breakdown" ? `${data.name}: ${x.toLocaleString("en")} cycles\n` : "";
     const peer = sweep.peers.find((one) => one.name === customdata);
-    tip.show(peer ? `${peer.name}\n${peer.text}` : tipOf(byNumber.get(customdata)), event.clientX, event.clientY);
+    tip.show(peer ? `${peer.name}\n${peer.text}` : layer + tipOf(byNumber.get(customdata)), event.clientX, event.clientY);
   });
   place.on("plotly_unhover", () => tip.hide());
   place.on("plotly_click", ({ points: [{ customdata }] }) => byNumber.has(customdata) && choose(customdata));
 }
 
-const drawAll = () => Promise.all([drawPareto(), sweep.roofline && drawRoofline()]);
+const drawAll = () => Promise.all([drawPareto(), sweep.roofline && drawRoofline(), sweep.breakdowns.points.length && drawBreakdown()]);
 
 plotlyReady.then(async () => {
   const range = (name) => {

@@ -72,7 +72,19 @@ def _figures(point: Design) -> Figures:
     }
 
 
-def _predict(job: Job, spec: AccelSpec, mapping: MapOptions) -> Evaluation | Trained:
+def layer_cycles(problem: Problem, parameters: Parameters) -> list[dict[str, int]]:
+    """Return the cycles of a point that can be mapped by layer, for each workload."""
+    point = design(problem, parameters)
+    out: list[dict[str, int]] = []
+    for job in point.jobs:
+        found = _predict(job, point.spec, point.mapping, layers=True).layers or {}
+        out.append({name: layer.cycles for name, layer in found.items()})
+    return out
+
+
+def _predict(
+    job: Job, spec: AccelSpec, mapping: MapOptions, *, layers: bool = False
+) -> Evaluation | Trained:
     """Map and time one workload: the one place that knows how cycles are found."""
     if spec.numbers != INTEGER:
         return predict_training(job, spec)
@@ -81,7 +93,7 @@ def _predict(job: Job, spec: AccelSpec, mapping: MapOptions) -> Evaluation | Tra
         evaluator = _evaluator((job.model, spec.data_bits, spec.gelu))
         if name not in evaluator:
             evaluator.add(_workload(name, job, spec.data_bits, spec.gelu))
-        return evaluator.evaluate(spec, mapping, job.batch, name=name)
+        return evaluator.evaluate(spec, mapping, job.batch, name=name, layers=layers)
 
 
 @lru_cache(maxsize=3)

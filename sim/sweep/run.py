@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from moesaic.models.errors import InputError
+from moesaic.sim.sweep.breakdown import Breakdown, breakdowns
 from moesaic.sim.sweep.check import check_space
 from moesaic.sim.sweep.figures import Verdict, front, judge
 from moesaic.sim.sweep.point import Parameters, point_key
@@ -30,6 +31,7 @@ class SweepResult:
     verdicts: dict[int, Verdict]
     front: list[int]
     verification: list[dict[str, Any]]
+    breakdowns: list[Breakdown]
     computed: int
 
 
@@ -76,6 +78,7 @@ def sweep(
             shutil.rmtree(folder)
             raise InputError(f"{space.file}: {reason}")
         verification = verify(space, store, count, parameters, verifying) if count else []
+        shown = breakdowns(space, store, parameters, best)
     return SweepResult(
         space=space,
         store=store,
@@ -83,6 +86,7 @@ def sweep(
         verdicts=verdicts,
         front=best,
         verification=verification,
+        breakdowns=shown,
         computed=computed,
     )
 

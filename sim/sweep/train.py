@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moesaic.dataflow.account import Floor
-from moesaic.dataflow.evaluate import without_collection
+from moesaic.dataflow.evaluate import Layer, without_collection
 from moesaic.dataflow.training.account import step_floor
 from moesaic.dataflow.training.layer_search import Mapped, best_mapping
 from moesaic.models.accel import NM, AccelSpec
@@ -30,6 +30,7 @@ class Trained:
     floor: Floor
     bytes_read: int
     bytes_written: int
+    layers: dict[str, Layer]
 
 
 def method_of(job: Job, spec: AccelSpec) -> Method:
@@ -45,24 +46,28 @@ def method_of(job: Job, spec: AccelSpec) -> Method:
 
 def predict_training(job: Job, spec: AccelSpec) -> Trained:
     """Return what a step costs: each layer in its fastest tiling, times its count."""
-    cycles = macs = compute = bandwidth = read = written = 0
+    layers: dict[str, Layer] = {}
+    compute = bandwidth = 0
     with without_collection():
         for layer in network_layers(job.model):
             mapped = _mapped(job, spec, layer)
             timing, count = mapped.timing, layer.count
             floor = step_floor(mapped.program, timing)
-            cycles += count * timing.cycles
-            macs += count * sum(note.macs for note in mapped.program.notes)
             compute += count * floor.compute
             bandwidth += count * floor.bandwidth
-            read += count * timing.bytes_read
-            written += count * timing.bytes_written
+            layers[layer.name] = Layer(
+                cycles=count * timing.cycles,
+                macs=count * sum(note.macs for note in mapped.program.notes),
+                bytes_read=count * timing.bytes_read,
+                bytes_written=count * timing.bytes_written,
+            )
     return Trained(
-        cycles=cycles,
-        macs=macs,
+        cycles=sum(layer.cycles for layer in layers.values()),
+        macs=sum(layer.macs for layer in layers.values()),
         floor=Floor(compute=compute, bandwidth=bandwidth),
-        bytes_read=read,
-        bytes_written=written,
+        bytes_read=sum(layer.bytes_read for layer in layers.values()),
+        bytes_written=sum(layer.bytes_written for layer in layers.values()),
+        layers=layers,
     )
 
 
