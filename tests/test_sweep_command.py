@@ -112,8 +112,8 @@ def test_breakdowns_add_up() -> None:
     found = result()
     cycles = {p["number"]: p["figures"]["cycles"] for p in found["points"] if p["figures"]}
     shown = found["breakdowns"]
-    assert [one["number"] for one in shown][0] == found["front"][0]
-    assert [one["number"] for one in shown][-1] == found["front"][-1]
+    assert shown[0]["number"] == found["front"][0]
+    assert shown[-1]["number"] == found["front"][-1]
     assert len(shown) == min(8, len(found["front"]))
     for one in shown:
         assert sum(one["cycles"].values()) == cycles[one["number"]]
