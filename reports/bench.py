@@ -32,6 +32,7 @@ from moesaic.models.zoo import default_calibration, load_model
 from moesaic.models.zoo_vit import vit_network
 from moesaic.reports.bench_peers import PeerError, encoder_gemms
 from moesaic.reports.bench_scale_sim import scale_sim
+from moesaic.reports.bench_sweep import bench_sweep
 from moesaic.reports.bench_zigzag import zigzag
 from moesaic.reports.files import write_json
 from moesaic.sim.build import cache_directory
@@ -39,7 +40,7 @@ from moesaic.sim.campaign import fit
 from moesaic.sim.system import Job, build_system, simulate
 from moesaic.sim.verilog_cache import cached_verilog
 
-PARTS = ("model", "16", "32", "64")
+PARTS = ("model", "sweep", "16", "32", "64")
 COMPARED = 32  # side of the array on which the others run too
 POINTS = (1024, 4096, 8192, 16384)  # weight_lines of machines that are mapped anew
 REPEATS = 5
@@ -65,6 +66,8 @@ def main() -> int:
     if "model" in options.only:
         result["cycle_model"] = bench_model(graph, peers_folder)
         result["points"] = bench_points()
+    if "sweep" in options.only:
+        result["sweep"] = bench_sweep()
     # Builds are to be real, so nothing may be found in the cache.
     with tempfile.TemporaryDirectory(prefix="moesaic-bench-") as cache:
         os.environ["MOESAIC_CACHE"] = cache
