@@ -123,14 +123,13 @@ class ProductLowering(LoweringBase):
                 },
             )
             stream.reads += queues
-            share = macs * count // n_tiles if first + count < n_tiles else 0
             chunks.append(
                 Step(
                     node=node.name,
                     part=first,
                     works=[stationary, stream],
                     fetches=fetches,
-                    macs=share or macs - macs * first // n_tiles,
+                    macs=macs * (first + count) // n_tiles - macs * first // n_tiles,
                     ahead=ahead,
                 )
             )

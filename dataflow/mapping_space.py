@@ -97,8 +97,7 @@ def coordinates(
     for members in groups.values():
         first, wide = members[0], len(members[0]) > 1
         some = _chained(freedoms, first, wanted) if wide else _of_layer(freedoms, first[0], wanted)
-        for coordinate in some:
-            out.append(tuple(_for_all(change, members) for change in coordinate))
+        out += [tuple(_for_all(change, members) for change in coordinate) for coordinate in some]
     return out + _whole(wanted, images)
 
 
