@@ -10,6 +10,7 @@ import pytest
 from moesaic.dataflow.check import check_program
 from moesaic.dataflow.choices import Freedoms, LayerChoice
 from moesaic.dataflow.cycles import predict
+from moesaic.dataflow.lower import Lowering
 from moesaic.dataflow.mapper import freedoms, map_graph
 from moesaic.dataflow.mapping_file import explicit
 from moesaic.dataflow.options import STANDARD, MapOptions
@@ -184,6 +185,14 @@ def test_slots_of_scores() -> None:
     )
     scores = commands(program, "attn.scores", Unit.STREAM)
     assert len({c["dest_base"] for _, _, c in scores}) == 2
+
+
+def test_unwanted_places_are_given_back() -> None:
+    few = chosen(attn_scores=LayerChoice(heads=1, slots=1))
+    lowering = Lowering(TINY, network("prenorm").graph, options=few)
+    lowering.run()
+    assert not lowering.scratch.live[Buffer.SCORE]
+    assert not lowering.scratch.live[Buffer.VEC]
 
 
 def test_plain_order_is_one_row_at_a_time() -> None:
