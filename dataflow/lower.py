@@ -5,6 +5,7 @@ import numpy as np
 from moesaic.dataflow.lower_attention import AttentionLowering
 from moesaic.dataflow.lower_product import ProductLowering
 from moesaic.dataflow.packing import norm_data, token_data
+from moesaic.dataflow.rows import split_vector
 from moesaic.dataflow.scoreboard import QUEUES
 from moesaic.dataflow.scratch import Place, ceil_div
 from moesaic.dataflow.steps import Fetch, Step, Work
@@ -161,8 +162,26 @@ class Lowering(AttentionLowering, ProductLowering):
             writes=(place.span,),
             ports=ports,
         )
-        self.steps.append(Step(node=node.name, works=[work], fetches=fetches))
+        step = Step(node=node.name, works=[work], fetches=fetches)
+        self.steps += self._vector_rows(node, step, source)
         self.release(node.x, node.name)
+
+    def _vector_rows(self, node: LayerNorm | Scale, step: Step, source: Place) -> list[Step]:
+        """Return rows of the vector unit, cut into groups of rows where they begin with a row."""
+        rows = self.rows(node.tokens)
+        skipped, inside = divmod(node.first_token, self.spec.tokens_per_beat)
+        size = rows
+        if not inside:
+            size = self.choices.number(node.name, "rows", rows, range(1, rows + 1))
+        if size == rows:
+            return [step]
+        name, start, _ = source.span
+        start += skipped * source.pitch
+        (work,) = step.works
+        work.reads = ((name, start, start + rows * source.pitch),)
+        if work.writes == (source.span,):
+            work.writes = work.reads
+        return split_vector(step, size, self.spec.tokens_per_beat)
 
     def route(self, node: Route) -> None:
         """Logits become queues of tokens for each expert."""

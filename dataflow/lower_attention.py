@@ -1,8 +1,10 @@
 """Attention: scores, softmax and mix head by head; the vector unit works beside the array."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from moesaic.dataflow.choices import ATTENTION_ORDERS
 from moesaic.dataflow.lower_product import ProductLowering
+from moesaic.dataflow.rows import STATISTICS, split_product, split_vector
 from moesaic.dataflow.scratch import Place, ceil_div, head_channels
 from moesaic.dataflow.steps import Step, Work
 from moesaic.models.commands import Buffer, ScaleSource, Unit, VectorOp
@@ -26,7 +28,8 @@ class AttentionLowering(ProductLowering):
     """Lower attentions.
 
     Scores and softmax of all heads of a group come first, then the values' product (it hides the
-    last softmax), then the mixes. A group has as many heads as probabilities find room.
+    last softmax), then the mixes. A group has as many heads as probabilities find room. Unless the
+    layer's choices say otherwise: see :class:`moesaic.dataflow.choices.LayerChoice`.
     """
 
     def attention(self, scores: Scores) -> None:
@@ -35,19 +38,19 @@ class AttentionLowering(ProductLowering):
         tokens = self.graph[scores.q].tokens
         a = self._slots(scores, softmax, mix, tokens)
         out = self._result(mix, tokens)
+        values = self.graph[mix.v]
+        if not isinstance(values, Product):
+            raise InputError(f"{mix.name}: values must come from a product, not {mix.v}")
         group = len(a.prob_slots)
-        for first in range(0, scores.heads, group):
-            heads = range(first, min(first + group, scores.heads))
-            for head in heads:
+        before = self.choices.number(scores.name, "values", group, range(group + 1))
+        for position, (mixes, head) in enumerate(self._order(scores, group)):
+            if position == before:
+                self.product(values)
+            if mixes:
+                self._mix(a, head, out)
+            else:
                 self._scores(a, head)
                 self._softmax(a, head)
-            if first == 0:
-                values = self.graph[mix.v]
-                if not isinstance(values, Product):
-                    raise InputError(f"{mix.name}: values must come from a product, not {mix.v}")
-                self.product(values)
-            for head in heads:
-                self._mix(a, head, out)
         for place in (*a.score_slots, *a.prob_slots):
             self.scratch.free(place)
         self.places[mix.name] = out
@@ -55,6 +58,18 @@ class AttentionLowering(ProductLowering):
         self.release(scores.q, scores.name)
         self.release(scores.k, scores.name)
         self.release(mix.v, mix.name)
+
+    def _order(self, scores: Scores, group: int) -> list[tuple[bool, int]]:
+        """Return heads in the order of their scores (False) and of their mixes (True)."""
+        heads = range(scores.heads)
+        if self.choices.word(scores.name, "order", ATTENTION_ORDERS) == "grouped":
+            groups = [heads[first : first + group] for first in heads[::group]]
+            return [(mixes, h) for some in groups for mixes in (False, True) for h in some]
+        rolling = [(False, h) for h in heads[:group]]
+        for head in heads:
+            rolling.append((True, head))
+            rolling += [(False, h) for h in heads[head + group : head + group + 1]]
+        return rolling
 
     def _followers(self, scores: Scores) -> tuple[Softmax, Mix]:
         """Return the softmax and the mix that belong to the scores."""
@@ -65,25 +80,22 @@ class AttentionLowering(ProductLowering):
         return softmaxes[0], mixes[0]
 
     def _slots(self, scores: Scores, softmax: Softmax, mix: Mix, tokens: int) -> _Attention:
-        """Place as many heads' scores and probabilities as there is room for."""
-        spec, scratch = self.spec, self.scratch
+        """Place as many heads' scores and probabilities as there is room for, or as are wanted."""
+        spec = self.spec
         width = max(self.columns_width(tokens), ceil_div(tokens, spec.lanes) * spec.lanes)
         rows = ceil_div(tokens, spec.tokens_per_beat)
         if rows > spec.rowstat_rows:
             raise InputError(
                 f"rowstat_rows must be at least {rows} for {scores.name}, not {spec.rowstat_rows}"
             )
-        score_slots = [scratch.place(Buffer.SCORE, tokens, width, what=scores.name)]
         # room for the values in K/V is another scratchpad's matter: probabilities are alone in VEC
-        prob_slots = [scratch.place(Buffer.VEC, tokens, width, what=softmax.name)]
-        for _ in range(1, scores.heads):
-            place = scratch.try_place(Buffer.SCORE, tokens, width)
-            if place is not None:
-                score_slots.append(place)
-            if (len(prob_slots) + 1) * rows <= spec.rowstat_rows:
-                place = scratch.try_place(Buffer.VEC, tokens, width)
-                if place is not None:
-                    prob_slots.append(place)
+        room = min(scores.heads, spec.rowstat_rows // rows)
+        score_slots = self._in_flight(
+            scores.name, "slots", Buffer.SCORE, tokens, width, room=scores.heads, what=scores.name
+        )
+        prob_slots = self._in_flight(
+            scores.name, "heads", Buffer.VEC, tokens, width, room=room, what=softmax.name
+        )
         return _Attention(
             scores=scores,
             softmax=softmax,
@@ -92,6 +104,29 @@ class AttentionLowering(ProductLowering):
             score_slots=score_slots,
             prob_slots=prob_slots,
         )
+
+    def _in_flight(
+        self,
+        layer: str,
+        knob: str,
+        buffer: Buffer,
+        tokens: int,
+        width: int,
+        *,
+        room: int,
+        what: str,
+    ) -> list[Place]:
+        """Return places for at most `room` heads; those that are not wanted are given back."""
+        places = [self.scratch.place(buffer, tokens, width, what=what)]
+        while len(places) < room:
+            place = self.scratch.try_place(buffer, tokens, width)
+            if place is None:
+                break
+            places.append(place)
+        count = self.choices.number(layer, knob, len(places), range(1, len(places) + 1))
+        for place in places[count:]:
+            self.scratch.free(place)
+        return places[:count]
 
     def _result(self, mix: Mix, tokens: int) -> Place:
         channels = head_channels(mix.heads, mix.head_channels, self.spec.columns)
@@ -103,27 +138,28 @@ class AttentionLowering(ProductLowering):
         node = a.scores
         queries, keys = self.places[node.q], self.places[node.k]
         first = head * node.head_channels
-        self.steps += self._in_order(
-            self.on_chip_product(
-                node.name,
-                head,
-                source=queries,
-                source_position=int(queries.channels[first]),
-                operand=keys,
-                row_mode=False,
-                position=int(keys.channels[first]),
-                tokens=a.tokens,
-                contraction=node.head_channels,
-                outputs=a.tokens,
-                dest=a.score_slots[head % len(a.score_slots)],
-                fields={
-                    "epilogue": 1,
-                    "scale_source": ScaleSource.COMMAND,
-                    "post_multiplier": node.multiplier,
-                    "post_shift": node.shift,
-                },
-            )
+        rows = self._group_rows(node.name, a.tokens)
+        step = self.on_chip_product(
+            node.name,
+            head,
+            source=queries,
+            source_position=int(queries.channels[first]),
+            operand=keys,
+            row_mode=False,
+            position=int(keys.channels[first]),
+            tokens=a.tokens,
+            rows=rows,
+            contraction=node.head_channels,
+            outputs=a.tokens,
+            dest=a.score_slots[head % len(a.score_slots)],
+            fields={
+                "epilogue": 1,
+                "scale_source": ScaleSource.COMMAND,
+                "post_multiplier": node.multiplier,
+                "post_shift": node.shift,
+            },
         )
+        self.steps += split_product(step, rows)
 
     def _softmax(self, a: _Attention, head: int) -> None:
         node = a.softmax
@@ -150,7 +186,10 @@ class AttentionLowering(ProductLowering):
             reads=(source.span,),
             writes=(dest.span, self._stat_span(a, head)),
         )
-        self.steps.append(Step(node=node.name, part=head, works=[work]))
+        rows = self.rows(a.tokens)
+        size = self.choices.number(node.name, "rows", rows, range(1, rows + 1))
+        step = Step(node=node.name, part=head, works=[work])
+        self.steps += split_vector(step, size, self.spec.tokens_per_beat)
 
     def _mix(self, a: _Attention, head: int, out: Place) -> None:
         """Probabilities times values: values are the stationary operand, a token per row."""
@@ -158,6 +197,7 @@ class AttentionLowering(ProductLowering):
         values = self.places[node.v]
         stats = self._stat_span(a, head)
         first = head * node.head_channels
+        rows = self._group_rows(node.name, a.tokens)
         step = self.on_chip_product(
             node.name,
             head,
@@ -166,6 +206,7 @@ class AttentionLowering(ProductLowering):
             row_mode=True,
             position=int(values.channels[first]),
             tokens=a.tokens,
+            rows=rows,
             contraction=a.tokens,
             outputs=node.head_channels,
             dest=out,
@@ -174,41 +215,15 @@ class AttentionLowering(ProductLowering):
         )
         stream = step.works[1]
         stream.reads = (*stream.reads, stats)
-        self.steps += self._in_order(step)
+        self.steps += split_product(step, rows)
 
-    def _in_order(self, step: Step) -> list[Step]:
-        """Return a product as one step, or in plain order as one for each row of tokens."""
-        if self.options.attention == "shared":
-            return [step]
-        stationary, stream = step.works
-        rows = stream.fields["beats"]
-        last_odd = stream.fields["odd"]
-        macs = [step.macs * (row + 1) // rows - step.macs * row // rows for row in range(rows)]
-        return [
-            replace(
-                step,
-                row=row,
-                works=[
-                    replace(stationary, fields=dict(stationary.fields)),
-                    replace(
-                        stream,
-                        fields=stream.fields
-                        | {
-                            "beats": 1,
-                            "odd": last_odd if row == rows - 1 else 0,
-                            "base": stream.fields["base"] + row * stream.fields["pitch"],
-                            "dest_base": stream.fields["dest_base"]
-                            + row * stream.fields["dest_pitch"],
-                            "rowstat_base": stream.fields.get("rowstat_base", 0) + row,
-                        },
-                    ),
-                ],
-                macs=macs[row],
-            )
-            for row in range(rows)
-        ]
+    def _group_rows(self, layer: str, tokens: int) -> int:
+        """Return the rows of a command of scores or mixes: one tile for all, or one each."""
+        rows = self.rows(tokens)
+        usual = rows if self.options.attention == "shared" else 1
+        return self.choices.number(layer, "rows", usual, range(1, rows + 1))
 
     def _stat_span(self, a: _Attention, head: int) -> tuple[str, int, int]:
         rows = ceil_div(a.tokens, self.spec.tokens_per_beat)
         first = head % len(a.prob_slots) * rows
-        return "ROWSTAT", first, first + rows
+        return STATISTICS, first, first + rows

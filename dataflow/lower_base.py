@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
+from moesaic.dataflow.choices import Choices
 from moesaic.dataflow.options import MapOptions
 from moesaic.dataflow.places import Places
 from moesaic.dataflow.scratch import Scratch, ceil_div
@@ -24,6 +25,7 @@ class LoweringBase:
     ) -> None:
         self.spec, self.graph = spec, graph
         self.options, self.images = options, images
+        self.choices = Choices(options.layers)
         self.scratch = Scratch(spec=spec)
         self.places = Places(self.scratch, images)
         self.steps: list[Step] = []

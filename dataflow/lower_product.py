@@ -5,8 +5,10 @@ from functools import cached_property
 
 import numpy as np
 
+from moesaic.dataflow.choices import AHEAD, PRODUCT_ORDERS
 from moesaic.dataflow.lower_base import LoweringBase
 from moesaic.dataflow.packing import ProductData
+from moesaic.dataflow.rows import split_product
 from moesaic.dataflow.scoreboard import QUEUES
 from moesaic.dataflow.scratch import Place, ceil_div, head_channels
 from moesaic.dataflow.steps import Fetch, Step, Work
@@ -50,14 +52,20 @@ class ProductLowering(LoweringBase):
         routed = {"array": kind, **({"expert": 1 + node.expert} if node.route else {})}
         gather = {"gather": 1} if node.route and source.buffer == Buffer.VEC else {}
         queues = (QUEUES,) if node.route else ()
-        per_chunk = self._tiles_per_chunk(node, k_tiles, nm)
+        per_chunk = self._tiles_per_chunk(node, n_tiles, k_tiles, nm)
+        ahead = self.choices.number(node.name, "ahead", 0, range(AHEAD + 1))
+        beats = self.rows(tokens)
+        rows = beats
+        if not node.route:  # an expert's rows are those of its queues
+            rows = self.choices.number(node.name, "rows", beats, range(1, beats + 1))
+        chunks: list[Step] = []
         macs = node_macs(self.graph, node).dense
         if nm is not None:
             macs = macs * nm.n // nm.m
         mode = spec.mode_number(nm)
         for first in range(0, n_tiles, per_chunk):
             count = min(per_chunk, n_tiles - first)
-            condition = self.condition(node)
+            condition = self.condition(node, len(self.steps) + len(chunks))
             fetches = [
                 Fetch(
                     buffer=Buffer.WEIGHT,
@@ -100,6 +108,7 @@ class ProductLowering(LoweringBase):
                 source,
                 dest,
                 tokens=tokens,
+                rows=rows,
                 n_tiles=count,
                 k_tiles=k_tiles,
                 dest_position=first * spec.columns,
@@ -114,16 +123,17 @@ class ProductLowering(LoweringBase):
                 },
             )
             stream.reads += queues
-            share = macs * count // n_tiles if first + count < n_tiles else 0
-            self.steps.append(
+            chunks.append(
                 Step(
                     node=node.name,
                     part=first,
                     works=[stationary, stream],
                     fetches=fetches,
-                    macs=share or macs - macs * first // n_tiles,
+                    macs=macs * (first + count) // n_tiles - macs * first // n_tiles,
+                    ahead=ahead,
                 )
             )
+        self.steps += self._ordered(node, chunks, rows)
         self.places[node.name] = dest
         self.channels[node.name] = dest.channels
         self.release(node.x, node.name)
@@ -132,19 +142,35 @@ class ProductLowering(LoweringBase):
         if node.route:
             self.release(node.route, node.name)
 
-    def condition(self, node: Product) -> dict[str, int]:
-        """Return the fields of a fetch that is skipped where an expert has no tokens.
+    def _ordered(self, node: Product, chunks: list[Step], rows: int) -> list[Step]:
+        """Return chunks of output tiles, cut into groups of rows, in the chosen order."""
+        if node.route:
+            return chunks
+        match self.choices.word(node.name, "order", PRODUCT_ORDERS):
+            case "first":
+                return [*split_product(chunks[0], rows), *chunks[1:]]
+            case "rows":
+                groups = zip(*(split_product(chunk, rows) for chunk in chunks), strict=True)
+                return [step for group in groups for step in group]
+            case _:
+                return [step for chunk in chunks for step in split_product(chunk, rows)]
+
+    def condition(self, node: Product, step: int) -> dict[str, int]:
+        """Return the fields of a fetch of a step that is skipped where an expert has no tokens.
 
         The weights of the first experts are fetched before it is known who has tokens: as many as
-        the ring of weights holds.
+        the ring of weights holds, unless the routing says another number.
         """
         if node.route is None:
             return {}
-        if node.expert < self.spec.weight_lines // self._expert_lines[node.route, node.expert]:
+        room = self.spec.weight_lines // self._expert_lines[node.route, node.expert]
+        experts = self.graph[node.route].channels
+        early = self.choices.number(node.route, "early", min(room, experts), range(experts + 1))
+        if node.expert < early:
             return {}
         return {
             "expert": 1 + node.expert,
-            "behind": len(self.steps) - self.route_steps[node.route],
+            "behind": step - self.route_steps[node.route],
         }
 
     @cached_property
@@ -173,10 +199,14 @@ class ProductLowering(LoweringBase):
         outputs: int,
         dest: Place,
         fields: dict[str, int],
+        rows: int | None = None,
         source_position: int = 0,
         dest_position: int = 0,
     ) -> Step:
-        """Return the step of a product whose second operand lies in the K/V scratchpad."""
+        """Return the step of a product whose second operand lies in the K/V scratchpad.
+
+        It will be cut into groups of `rows` of its tokens, if that is given.
+        """
         spec = self.spec
         k_tiles, n_tiles = ceil_div(contraction, spec.rows), ceil_div(outputs, spec.columns)
         stationary = Work(
@@ -198,6 +228,7 @@ class ProductLowering(LoweringBase):
             source,
             dest,
             tokens=tokens,
+            rows=rows,
             n_tiles=n_tiles,
             k_tiles=k_tiles,
             dest_position=dest_position,
@@ -220,15 +251,16 @@ class ProductLowering(LoweringBase):
         k_tiles: int,
         dest_position: int,
         fields: dict[str, int],
+        rows: int | None = None,
         fresh: bool = True,
     ) -> Work:
-        """Return a STREAM command over all rows of tokens.
+        """Return a STREAM command over all rows of tokens, of which it will do `rows` at a time.
 
         Chunks of one product meet no other chunk's columns: only the first, the `fresh` one, waits
         for what it adds to.
         """
         beats = ceil_div(tokens, self.spec.tokens_per_beat)
-        if beats > self.spec.psum_depth:
+        if min(beats, rows or beats) > self.spec.psum_depth:
             raise InputError(
                 f"psum_depth must be at least {beats} for {tokens} tokens, "
                 f"not {self.spec.psum_depth}"
@@ -318,8 +350,8 @@ class ProductLowering(LoweringBase):
         if bound >= 1 << (bits - 1):
             raise InputError(f"{node.name}: sums must stay below 2**{bits - 1}, not {bound}")
 
-    def _tiles_per_chunk(self, node: Product, k_tiles: int, nm: NM | None) -> int:
-        """Return the output tiles of a chunk; one at least must fit."""
+    def _tiles_per_chunk(self, node: Product, n_tiles: int, k_tiles: int, nm: NM | None) -> int:
+        """Return the output tiles of a chunk, as many as wanted; one at least must fit."""
         spec = self.spec
         lines = k_tiles * spec.columns
         limits = [
@@ -331,4 +363,6 @@ class ProductLowering(LoweringBase):
         for name, have, need in limits:
             if need > have:
                 raise InputError(f"{name} must be at least {need} for {node.name}, not {have}")
-        return max(1, min(have // CHUNKS // need for _, have, need in limits))
+        usual = max(1, min(have // CHUNKS // need for _, have, need in limits))
+        most = min(n_tiles, *(have // need for _, have, need in limits))
+        return self.choices.number(node.name, "tiles", min(usual, n_tiles), range(1, most + 1))

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from moesaic.dataflow.by_token import by_token
+from moesaic.dataflow.choices import Freedoms
 from moesaic.dataflow.lower import Lowering
 from moesaic.dataflow.lower_batch import BatchLowering
 from moesaic.dataflow.options import STANDARD, MapOptions
@@ -63,7 +64,7 @@ def map_graph(
     outputs = [batch * input_bytes + i * output_bytes for i in range(batch)]
     data_address = batch * (input_bytes + output_bytes)
 
-    schedule = Schedule(spec, data_address=data_address)
+    schedule = Schedule(spec, data_address=data_address, lag=options.lag)
     for step in steps:
         for fetch in step.fetches:
             if fetch.data is None:
@@ -88,6 +89,17 @@ def map_graph(
         remarks=lowering.notes,
         peak_words={b.name.lower(): words for b, words in lowering.scratch.peak.items()},
     )
+
+
+def freedoms(
+    graph: Graph, spec: AccelSpec, *, batch: int = 1, options: MapOptions = STANDARD
+) -> Freedoms:
+    """Return the choices that a mapping leaves, by layer, with those of `options` as chosen.
+
+    Raises what :func:`map_graph` raises.
+    """
+    lowering, _ = _lower(graph, spec, batch, options)
+    return lowering.choices.freedoms
 
 
 def input_bytes(program: Program, x: Ints) -> np.ndarray:
@@ -144,15 +156,20 @@ def _lower(
     """Lower a batch by layers, at once or in the largest equal groups that fit; else by images."""
     refused = ""
     layers = options.batch != "images" and options.experts == "by-expert"
-    sizes = [n for n in range(batch, 1, -1) if layers and batch % n == 0]
-    for size in (*sizes, 1):
+    sizes = [n for n in range(batch, 0, -1) if n == 1 or (layers and batch % n == 0)]
+    if options.images:
+        if batch % options.images:
+            raise InputError(f"images must divide the batch of {batch}, not {options.images}")
+        sizes = [options.images]
+    for size in sizes:
         kind = BatchLowering if size > 1 else Lowering
         lowering = kind(spec, graph, options=options, images=size)
         try:
             steps = lowering.run()
+            lowering.choices.check(node.name for node in graph.nodes)
             break
         except InputError as error:
-            if size == 1 or options.batch == "layers":
+            if size == sizes[-1] or options.batch == "layers":
                 raise
             refused = refused or str(error)
     if options.experts == "by-token":

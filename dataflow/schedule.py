@@ -4,6 +4,7 @@ from bisect import bisect_left, bisect_right
 from collections import deque
 from dataclasses import dataclass
 
+from moesaic.dataflow.options import LAG
 from moesaic.dataflow.packing import Data
 from moesaic.dataflow.program import Note
 from moesaic.dataflow.scoreboard import QUEUES, Scoreboard, Span
@@ -14,7 +15,6 @@ from moesaic.models.commands import COMMAND_BYTES, Buffer, Command, Unit
 from moesaic.models.errors import InputError
 from moesaic.models.geometry import geometry
 
-LAG = 2  # steps that stay ahead of a prefetch that waits for their buffer, so that none is held up
 ALIGN = 4096
 SIZES = {
     Buffer.WEIGHT: "weight_lines",
@@ -92,10 +92,12 @@ class Schedule:
     spec : AccelSpec
     data_address : int
         Where streamed data begins.
+    lag : int
+        Steps that stay ahead of a prefetch that waits for their buffer.
     """
 
-    def __init__(self, spec: AccelSpec, *, data_address: int) -> None:
-        self.spec = spec
+    def __init__(self, spec: AccelSpec, *, data_address: int, lag: int = LAG) -> None:
+        self.spec, self.lag = spec, lag
         self.data_address = data_address
         self.addresses: dict[Data, int] = {}  # of data already placed, in their order
         self._data_end = data_address
@@ -144,7 +146,8 @@ class Schedule:
     def _prefetch(self, index: int, fetch: Fetch, steps: list[Step], *, step: int) -> bool:
         """Fetch ahead, after `step`; data with a fixed place is not, nor before its routing."""
         free = fetch.base is None and (not fetch.expert or index - fetch.behind <= step)
-        return free and self._fetch(index, fetch, steps, emitted=step + 1 - LAG)
+        early = 0 < steps[index].ahead < index - step
+        return free and not early and self._fetch(index, fetch, steps, emitted=step + 1 - self.lag)
 
     def _fetch(self, index: int, fetch: Fetch, steps: list[Step], *, emitted: int) -> bool:
         step = steps[index]

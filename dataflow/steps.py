@@ -49,7 +49,8 @@ class Step:
 
     `node` is the graph's node, `part` its head or its first tile, `row` its first row of tokens;
     `macs` what the array executes. `image` is the image that it works on, the first of `images`
-    where it works on all of a batch at once.
+    where it works on all of a batch at once. `ahead` is how many steps before this one its data is
+    fetched at the earliest, 0: as the rings allow.
     """
 
     node: str
@@ -60,3 +61,4 @@ class Step:
     works: list[Work]
     fetches: list[Fetch] = field(default_factory=list)
     macs: int = 0
+    ahead: int = 0

@@ -40,7 +40,8 @@ def bench_sweep(tell: Callable[[str], None] = print) -> dict[str, float]:
         rates[f"points_per_second_{count}"] = rate
     rates["efficiency"] = rates["points_per_second_2"] / (2 * rates["points_per_second_1"])
     tell(
-        f"sweep {SPACE}: {rates['points_per_second_1']:.1f} points/s by one worker, {rates['points_per_second_2']:.1f} by two, "
+        f"sweep {SPACE}: {rates['points_per_second_1']:.1f} points/s by one worker, "
+        f"{rates['points_per_second_2']:.1f} by two, "
         f"{rates['efficiency']:.2f} of twice one"
     )
     return rates

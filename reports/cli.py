@@ -16,6 +16,7 @@ from moesaic.reports.arguments import Parser
 COMMANDS = {
     "list": "models, accelerator presets, recipes and sweeps that ship",
     "run": "quantise, map and predict a model; simulate it in RTL and compare",
+    "map": "search the mapping of a model onto an accelerator; YAML that `run --mapping` takes",
     "step": "one training step, dense or sparse; predict it, simulate it in RTL and compare",
     "import": "make an ONNX or torch.export model a MODEL",
     "train": "train a reference model by a recipe",

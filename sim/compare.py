@@ -74,6 +74,7 @@ def _compare_vector(
         node = program.graph[name]
         expected = tensors[image][name]
         where = f"part {part} of image {image}"
+        mine = slice(note.row * spec.tokens_per_beat, note.row * spec.tokens_per_beat + tokens)
         if isinstance(node, Softmax):
             stats = log.rowstat[stat_at : stat_at + tokens]
             stat_at += tokens
@@ -89,11 +90,11 @@ def _compare_vector(
                 f"bank of statistics {where}",
             )
             for field_name, suffix in (("multiplier", MULTIPLIER), ("shift", SHIFT)):
-                model = tensors[image][name + suffix][part]
+                model = tensors[image][name + suffix][part][mine]
                 check.add(stats[field_name].astype(np.int64), model, f"{field_name} {where}")
             expected = expected[part]
         for got in records.reshape(times, tokens, beats):
-            _compare_sweep(spec, command, got, expected, check, where)
+            _compare_sweep(spec, command, got, expected[mine], check, where)
     nothing_more(log.vector[at:], program, out)
     nothing_more(log.rowstat[stat_at:], program, out)
 

@@ -34,6 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--task", type=integer(0, TASK_LIMIT), metavar="K", default=0, help="of models with tasks"
     )
     parser.add_argument(
+        "--mapping", type=path, metavar="FILE.yaml", help="from `moesaic map`, or edited"
+    )
+    parser.add_argument(
         "--seed",
         type=integer(0, SEED_LIMIT),
         default=0,
@@ -57,6 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Run, write what was asked for, and print the summary."""
+    from moesaic.dataflow.mapping_file import read_mapping
+    from moesaic.dataflow.options import STANDARD
     from moesaic.models.accel_io import load_integer_accel
     from moesaic.sim.options import RunOptions
 
@@ -71,6 +76,7 @@ def execute(options: argparse.Namespace) -> int:
         seed=options.seed,
         stall=options.stall,
         waves_file=options.waves,
+        mapping=read_mapping(options.mapping) if options.mapping else STANDARD,
     )
     for name in ("json", "trace", "waves"):
         check_file(getattr(options, name), f"--{name}")

@@ -25,7 +25,7 @@ PARAMETERS = (
     SCRATCHPADS,
     *(name for name in FIELD_NAMES if name not in ("name", "memory", "board", "numbers")),
     *(MEMORY + f.name for f in fields(MemorySpec)),
-    *(MAPPING + f.name for f in fields(MapOptions)),
+    *(MAPPING + f.name for f in fields(MapOptions) if f.name != "layers"),
 )
 """All that a space may vary."""
 

@@ -16,7 +16,15 @@ from moesaic.sim.sweep.point import MAPPING, PARAMETERS, SCRATCHPADS, Job, Probl
 from moesaic.sim.sweep.schema import POINT_LIMIT, VALUE_LIMIT, Range, SpaceFile, parse_space
 
 SIZE_LIMIT = 1 << 62
-WORDS = ("base", "model", "nm", "gelu", "arrays")  # parameters that are no numbers
+WORDS = (
+    "base",
+    "model",
+    "nm",
+    "gelu",
+    "arrays",
+    *(MAPPING + n for n in ("attention", "experts", "batch")),
+)
+"""Parameters that are no numbers."""
 Bounds = tuple[float | None, float | None]
 
 
@@ -179,7 +187,7 @@ def _kind(name: str) -> tuple[type | tuple[type, ...], str]:
         return list, "lists such as ['2:4']"
     if name in ("memory.bytes_per_cycle", SCRATCHPADS):
         return (int, float), "numbers"
-    if name in WORDS or name.startswith(MAPPING):
+    if name in WORDS:
         return str, "words"
     return int, "integers"
 
