@@ -49,7 +49,7 @@ def bench_sweep(tell: Callable[[str], None] = print) -> dict[str, float]:
 
 def _rate(space: Space, part: Mapping[str, tuple[Any, ...]], scheduler: str) -> float:
     """Sweep a part of the grid into a new store; return points a second."""
-    some = replace(space, values=space.values | part)
+    some = replace(space, values={**space.values, **part})
     some = replace(some, points=some.size)
     with tempfile.TemporaryDirectory(prefix="moesaic-") as folder:
         create_store(Path(folder), some.source)
