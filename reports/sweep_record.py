@@ -8,7 +8,7 @@ from typing import Any
 
 from moesaic.reports.files import write_json, write_text
 from moesaic.sim.sweep.evaluate import INTERNAL
-from moesaic.sim.sweep.resources import RESOURCES
+from moesaic.sim.sweep.resources import RESOURCES, WHOLE_DESIGN
 from moesaic.sim.sweep.run import SweepResult
 
 JSON_FILE, CSV_FILE = "sweep.json", "points.csv"
@@ -24,6 +24,8 @@ def write_sweep(folder: Path, result: SweepResult, *, command: str, seconds: flo
         "space": result.space.source | {"file": str(result.space.file), "size": result.space.size},
         "parameters": {name: list(values) for name, values in result.space.values.items()},
         "resources_count": RESOURCES,
+        "whole_design": list(WHOLE_DESIGN),
+        "energy_table": result.space.problem.energy.source,
         "points": points,
         "front": result.front,
         "verification": result.verification,

@@ -9,6 +9,7 @@ from typing import Any
 from moesaic.dataflow.evaluate import Evaluation, Evaluator, Workload
 from moesaic.dataflow.options import MapOptions
 from moesaic.models.accel import AccelSpec
+from moesaic.models.energy import energy
 from moesaic.models.errors import InputError
 from moesaic.models.input_matrix import input_matrices
 from moesaic.models.quantise import quantise
@@ -54,6 +55,7 @@ def _figures(point: Design) -> Figures:
     cycles = sum(run.cycles for run in runs)
     read, written = (sum(run.bytes_read for run in runs), sum(run.bytes_written for run in runs))
     latency = cycles / spec.clock_hz
+    used = resources(spec)
     return {
         "cycles": cycles,
         "cycles_floor": sum(run.floor.max for run in runs),
@@ -64,8 +66,15 @@ def _figures(point: Design) -> Figures:
         "bytes": read + written,
         "bytes_read": read,
         "bytes_written": written,
-        **resources(spec),
-        "fits": fits(spec),
+        **used,
+        "energy": energy(
+            spec,
+            point.energy,
+            macs=sum(run.macs for run in runs),
+            bytes_read=read,
+            bytes_written=written,
+        ),
+        "fits": fits(spec, used),
         "cycles_by_workload": [run.cycles for run in runs],
     }
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from moesaic.models.accel_io import load_integer_accel
+from moesaic.models.energy import load_energy
 from moesaic.models.errors import InputError
 from moesaic.models.space_names import SPACES, space_names
 from moesaic.models.strict_yaml import read_yaml
@@ -107,6 +108,7 @@ def _resolve(form: SpaceFile, path: Path) -> Space:
             base=form.base,
             bases={name: _base(name) for name in sorted(names)},
             jobs=tuple(Job(**job.model_dump()) for job in form.workloads),
+            energy=load_energy(form.energy),
         ),
         values=values,
         objectives=tuple(form.objectives),
