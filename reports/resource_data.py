@@ -11,7 +11,7 @@ from moesaic.models.accel_io import accel_from
 from moesaic.models.resources.model import NAMES
 from moesaic.reports.resource_measure import Kinds
 
-FOLDER = Path(__file__).parent / "resource_data"
+FOLDER = Path(__file__).parent / "resource_measured"
 DEFAULTS = asdict(AccelSpec(rows=4, columns=4, lanes=4, bus_bytes=4))
 ALWAYS = ("name", "rows", "columns", "lanes", "bus_bytes")
 NEVER = ("memory", "board", "clock_hz")

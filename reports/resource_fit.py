@@ -8,7 +8,6 @@ writes ``models/resources/fitted.yaml`` and prints the tables of ``docs/resource
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import yaml
@@ -23,6 +22,7 @@ from moesaic.reports.resource_measure import Meter
 SMALL = 20  # LUTs and registers below which an error is not relative to them
 DIGITS = 4
 COMMON = ("one", "int16", "tokens", "experts")  # terms of DSP blocks
+HEAD = "# Written by `python -m moesaic.reports.resource_fit`; docs/resources.md says more.\n"
 Samples = dict[str, list[tuple[Terms, Mapping[str, float]]]]
 Fit = dict[str, dict[str, dict[str, float]]]
 Errors = dict[str, dict[str, float]]
@@ -118,6 +118,18 @@ def table(machines: Sequence[Machine], rows: Sequence[Errors]) -> str:
     return "\n".join(lines)
 
 
+def summary(near: Errors, far: Errors) -> str:
+    """Return the largest and mean errors as a table of Markdown."""
+    lines = [
+        "| | " + " | ".join(f"{name}, largest | mean" for name in RESOURCES) + " |",
+        "|---|" + "---:|" * (2 * len(RESOURCES)),
+    ]
+    for group, errors in (("held back", far), ("fitted on", near)):
+        sizes = (errors[name][size] for name in RESOURCES for size in ("max", "mean"))
+        lines.append(f"| {group} | {' | '.join(f'{100 * size:.2f} %' for size in sizes)} |")
+    return "\n".join(lines)
+
+
 def measure(target: str, designs: int | None) -> None:
     """Synthesise the machines of the design, as far as modules are not known, and write them."""
     meter = Meter(target=target, log=lambda text: print(text, file=sys.stderr, flush=True))
@@ -137,34 +149,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     if chosen.measure:
         measure(chosen.measure, chosen.designs)
-    content: dict[str, Any] = {}
+    content = {}
     for target in TARGETS:
         learnt, held = split(read(target))
-        if not learnt or not held:
-            continue
         found = fit(learnt, target)
         on_fitted, on_held = (relative_errors(group, target, found) for group in (learnt, held))
+        far, near = stated(on_held), stated(on_fitted)
         content[target] = {
-            "held_back": stated(on_held),
-            "fitted_on": stated(on_fitted),
-            "machines": {
-                "fitted_on": [one.spec.name for one in learnt],
-                "held_back": [one.spec.name for one in held],
-            },
+            "fitted_on": {"machines": [one.spec.name for one in learnt], "errors": near},
+            "held_back": {"machines": [one.spec.name for one in held], "errors": far},
             "coefficients": found,
         }
         print(f"### {target}: {len(learnt)} machines fitted on, {len(held)} held back\n")
-        print(table(held, on_held), "\n")
-        for name in RESOURCES:
-            far, near = content[target]["held_back"][name], content[target]["fitted_on"][name]
-            print(
-                f"- {name}: largest error {far['max']:.2%}, mean {far['mean']:.2%}; "
-                f"on fitted machines {near['max']:.2%} and {near['mean']:.2%}"
-            )
+        print(table(held, on_held))
         print()
-    head = "# Written by `python -m moesaic.reports.resource_fit`: see docs/resources.md.\n"
+        print(summary(near, far))
+        print()
     body = yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=100)
-    FITTED.write_text(head + body, encoding="utf-8")
+    FITTED.write_text(HEAD + body, encoding="utf-8")
     return 0
 
 

@@ -50,7 +50,10 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         "memory.latency must have at most 1024 values",
     ),
     "unknown objective": ({"objectives": ["speed"]}, "objectives must be of cycles, latency"),
-    "objective that is not counted": ({"objectives": ["lut"]}, "not 'lut'"),
+    "objective that is not counted": ({"objectives": ["uram"]}, "not 'uram'"),
+    "unknown energy": ({"energy": "fusion"}, "energy must be a YAML file or one of horowitz-45nm"),
+    "energy without a file": ({"energy": "gone.yaml"}, "gone.yaml: cannot be read"),
+    "energy in numbers": ({"energy": 3}, "energy: must be a valid string, not 3"),
     "no objective": ({"objectives": []}, "objectives: "),
     "objective twice": ({"objectives": ["dsp", "dsp"]}, "objectives must differ"),
     "unknown constraint": ({"constraints": {"speed": {"max": 1}}}, "constraints.speed: unknown"),
@@ -86,6 +89,10 @@ LATE: dict[str, tuple[dict[str, Any], str]] = {
             "constraints": {"fits": True},
         },
         "constraints.fits: none of 2 points",
+    ),
+    "too many LUTs": (
+        {"parameters": WIDTHS, "constraints": {"lut": {"max": 1000}}},
+        "constraints.lut: none of 2 points is feasible with max 1000",
     ),
 }
 

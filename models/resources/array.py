@@ -18,7 +18,7 @@ def array_kinds(shape: Shape) -> Kinds:
         "array": Part(arrays, "array", _array(shape)),
         "array_distribute": Part(arrays, "array_distribute", _distribute(shape)),
         "array_weights": Part(arrays, "array_weights", _weights(shape)),
-        "column": Part(arrays * spec.columns, f"column@{shape.variant}", _column(shape)),
+        "column": Part(arrays * spec.columns, f"column@{spec.tokens_per_beat}", _column(shape)),
         "lane": Part(lanes, f"lane@{spec.data_bits}", _lane(shape)),
         "lane_gelu": Part(lanes, f"lane_gelu@{spec.data_bits}-{spec.gelu}", ONE),
     }
@@ -43,11 +43,17 @@ def _column(shape: Shape) -> Terms:
         "one": 1,
         "weights": rows * bits,
         "indices": rows * log2(spec.group_slots),
-        "operands": rows * operand * shape.mux(spec.group_slots),
+        "operands": rows * operand * _choice(shape),
         "rows": rows,
         "registers": registers,
         "adders": adders,
     }
+
+
+def _choice(shape: Shape) -> float:
+    """Return the LUTs of one bit of an operand; eight to one are two LUTs and a MUXF7."""
+    slots = shape.spec.group_slots
+    return 2 if slots == 8 and shape.target == "xcup" else shape.mux(slots)
 
 
 def _array(shape: Shape) -> Terms:

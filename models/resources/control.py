@@ -71,7 +71,8 @@ def vector_kinds(shape: Shape) -> Kinds:
         "vector_lanes": Part(1, "vector_lanes", _lanes(shape)),
     }
     for name in ("", "_exptwo", "_round_shift"):
-        kinds[f"vector_lane{name}"] = Part(spec.lanes, f"vector_lane{name}@{bits}", ONE)
+        delays: Terms = {"one": 1, "trees": tree_latency(spec)} if not name else ONE
+        kinds[f"vector_lane{name}"] = Part(spec.lanes, f"vector_lane{name}@{bits}", delays)
     for name in ("candidate", "square", "upper", "lower", "power"):
         kind = f"vector_lanes_tree_{name}"
         maximum = name == "candidate"
@@ -96,6 +97,7 @@ def _lanes(shape: Shape) -> Terms:
     return {
         "one": 1,
         "lanes": spec.lanes,
+        "lanes_int16": spec.lanes * (spec.data_bits == 16),
         "beat": beat * shape.mux(spec.wide_word // spec.lanes),
         "slices": log2(spec.wide_word // spec.lanes),
     }

@@ -1,5 +1,7 @@
 """Terms of scratchpads, command memory, queues of commands and of tokens."""
 
+from functools import lru_cache
+
 from moesaic.models.accel import AccelSpec
 from moesaic.models.commands import COMMAND_BYTES, Buffer
 from moesaic.models.geometry import geometry
@@ -16,6 +18,7 @@ ENTRY_BITS = 49  # of the vector unit's row statistics: mean, scale, shift
 Pads = dict[str, tuple[int, int, int, int]]
 
 
+@lru_cache(maxsize=16)
 def scratchpads(spec: AccelSpec) -> Pads:
     """Return scratchpads by kind: placements, slices of one, bits of a slice, words."""
     out: Pads = {}

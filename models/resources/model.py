@@ -127,5 +127,5 @@ def coefficients(target: str) -> Coefficients:
 
 def stated_errors(target: str) -> Mapping[str, Mapping[str, float]]:
     """Return the largest and the mean error on held-back machines, by resource, as fractions."""
-    found: Mapping[str, Mapping[str, float]] = _read()[target]["held_back"]
+    found: Mapping[str, Mapping[str, float]] = _read()[target]["held_back"]["errors"]
     return found

@@ -45,8 +45,9 @@ class Shape:
 
     def mux(self, inputs: int) -> float:
         """Return the LUTs of one bit that is chosen from so many."""
-        per_lut = 4 if self.target == "xcup" else 2
-        return 0 if inputs <= 1 else max(1, inputs / per_lut)
+        if inputs <= 1:
+            return 0
+        return max(1.0, (inputs - 1) / 3) if self.target == "xcup" else max(1.0, inputs / 2)
 
     @cached_property
     def common(self) -> Terms:
@@ -72,11 +73,6 @@ class Shape:
     def arrays(self) -> int:
         """Arrays side by side."""
         return 3 if self.spec.arrays == "separate" else 1
-
-    @property
-    def variant(self) -> str:
-        """Formats of which multipliers and adders have different forms."""
-        return f"{self.spec.data_bits}x{self.spec.tokens_per_beat}"
 
     @property
     def container(self) -> int:
