@@ -11,7 +11,7 @@ from moesaic.reports.files import write_json, write_text
 from moesaic.reports.groups import kind_of
 from moesaic.sim.sweep.breakdown import Breakdown
 from moesaic.sim.sweep.evaluate import INTERNAL
-from moesaic.sim.sweep.resources import RESOURCES
+from moesaic.sim.sweep.resources import RESOURCES, TRAINING_RESOURCES, WHOLE_DESIGN
 from moesaic.sim.sweep.run import SweepResult
 
 JSON_FILE, CSV_FILE = "sweep.json", "points.csv"
@@ -26,7 +26,9 @@ def write_sweep(folder: Path, result: SweepResult, *, command: str, seconds: flo
     content = {
         "space": result.space.source | {"file": str(result.space.file), "size": result.space.size},
         "parameters": {name: list(values) for name, values in result.space.values.items()},
-        "resources_count": RESOURCES,
+        "resources_count": TRAINING_RESOURCES if result.space.trains else RESOURCES,
+        "whole_design": [] if result.space.trains else list(WHOLE_DESIGN),
+        "energy_table": result.space.problem.energy.source,
         "points": points,
         "front": result.front,
         "breakdowns": [_breakdown(one) for one in result.breakdowns],

@@ -10,7 +10,14 @@ from moesaic.reports.sweep_read import Confirmation, Point, Sweep
 from moesaic.sim.sweep.evaluate import INTERNAL
 from moesaic.sim.sweep.figures import OBJECTIVES
 
-TITLES = {"dsp": "DSP", "bram36": "BRAM36", "lut": "LUT", "ff": "FF", "throughput": "images/s"}
+TITLES = {
+    "dsp": "DSP",
+    "bram36": "BRAM36",
+    "lut": "LUT",
+    "ff": "FF",
+    "throughput": "images/s",
+    "energy": "energy (J, estimate)",
+}
 FLOORS = ("floor_compute", "floor_bandwidth", "cycles")
 PROBLEMS_SHOWN = 8
 KINDS_SHOWN = 8  # of layers, and all others together

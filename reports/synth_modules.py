@@ -39,6 +39,11 @@ def distinct_modules(verilog: str) -> dict[str, Module]:
     Loops that clear a memory are left out: block RAM and LUT RAM start at zero anyway, and the
     loops would be unrolled.
     """
+    return named_modules(verilog)[0]
+
+
+def named_modules(verilog: str) -> tuple[dict[str, Module], dict[str, str]]:
+    """Return `distinct_modules`, and for each name in the text the one that it has there."""
     texts = {match[1]: ZEROS.sub("", match[0]) for match in MODULE.finditer(verilog)}
     names: dict[str, str] = {}  # every module's name: the name of the first of its kind
     by_key: dict[str, Module] = {}
@@ -67,7 +72,7 @@ def distinct_modules(verilog: str) -> dict[str, Module]:
     modules: dict[str, Module] = {}
     for name in texts:
         visit(name)
-    return modules
+    return modules, names
 
 
 def batches(modules: Iterable[Module], size: int) -> list[list[Module]]:

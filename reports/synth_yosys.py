@@ -86,14 +86,13 @@ def synthesise_modules(
     key = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:24]
     kept = cache_directory() / "synthesis" / f"{key}.json"
     if not kept.exists():
-        start = time.perf_counter()
-        cells = _run({module.name: module for module in batch}, modules, target)
-        _keep(kept, {"cells": cells, "seconds": time.perf_counter() - start})
+        cells, seconds = synthesise_batch(batch, modules, target)
+        keep(kept, {"cells": cells, "seconds": seconds})
     found = json.loads(kept.read_text())
     return found["cells"], found["seconds"]
 
 
-def _keep(path: Path, data: object) -> None:
+def keep(path: Path, data: object) -> None:
     """Write a file of the cache whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".new", delete=False) as file:
@@ -121,18 +120,21 @@ def netlist(modules: Mapping[str, Module], target: str) -> str:
         return out.read_text()
 
 
-def _run(
-    batch: Mapping[str, Module], modules: Mapping[str, Module], target: str
-) -> dict[str, dict[str, int]]:
+def synthesise_batch(
+    batch: Sequence[Module], modules: Mapping[str, Module], target: str
+) -> tuple[dict[str, dict[str, int]], float]:
+    """Do what :func:`synthesise_modules` does, whatever is kept."""
+    start = time.perf_counter()
+    texts = {module.name: module for module in batch}
     with tempfile.TemporaryDirectory() as folder:
         counts = Path(folder, "cells")
-        _yosys(batch, modules, target, [f"tee -q -o {counts} stat -json"], folder)
+        _yosys(texts, modules, target, [f"tee -q -o {counts} stat -json"], folder)
         found = json.loads(counts.read_text())["modules"]
     cells = {}
-    for name in batch:
+    for name in texts:
         by_type = found[f"\\{name}"].get("num_cells_by_type", {})
         cells[name] = {cell: int(n) for cell, n in by_type.items() if cell not in modules}
-    return cells
+    return cells, time.perf_counter() - start
 
 
 def _yosys(

@@ -8,11 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from moesaic.models.accel import BoardSpec
+from moesaic.models.accel_io import load_accel
+from moesaic.models.energy import TABLES
+from moesaic.models.resources.model import predict as predict_resources
 from moesaic.models.space_names import space_names
 from moesaic.reports.cli import main
 from moesaic.sim.experiment import run
 from moesaic.sim.options import RunOptions
+from moesaic.sim.sweep.resources import fits, limits, resources
 from moesaic.sim.sweep.store import read_store
 from tests.sweep_cases import save_small, write_space
 
@@ -36,7 +42,7 @@ def test_list_names_sweeps(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_sweep_by_two_processes(capsys: pytest.CaptureFixture[str]) -> None:
-    write_space(Path("space.yaml"), constraints={"dsp": {"max": 64}})
+    write_space(Path("space.yaml"), objectives=["cycles"], constraints={"dsp": {"max": 160}})
     assert main([*SWEEP, "--jobs", "2"]) == 0
     out = capsys.readouterr().out.splitlines()
     assert out[0] == "points 0/24"
@@ -72,6 +78,49 @@ def test_sweep_by_two_processes(capsys: pytest.CaptureFixture[str]) -> None:
 
         options = replace(options, mapping=MapOptions(attention="plain"))
     assert run(options).timing.cycles == best["figures"]["cycles"]
+
+
+def test_resources_and_energy_are_objectives(capsys: pytest.CaptureFixture[str]) -> None:
+    """The whole design's, as the model of resources and the table of energy have them."""
+    table = yaml.safe_load((TABLES / "horowitz-45nm.yaml").read_text())
+    table["picojoules"]["dram_byte"] = 0
+    table["source"] = "without memory"
+    Path("mine.yaml").write_text(yaml.safe_dump(table))
+    goals = ["latency", "lut", "dsp", "energy"]
+    figures = {}
+    for name, own in (("with", {}), ("without", {"energy": "mine.yaml"})):
+        write_space(Path("space.yaml"), objectives=goals, constraints={"ff": {"min": 1}}, **own)
+        assert main(["sweep", "space.yaml", "--out", name]) == 0
+        content = json.loads(Path(name, "sweep.json").read_text())
+        assert content["whole_design"] == ["dsp", "bram36", "lut", "ff"]
+        assert content["space"]["energy"] == own.get("energy", "horowitz-45nm")
+        figures[name] = [p["figures"] for p in content["points"] if p["figures"]]
+        points = {p["number"]: p for p in content["points"]}
+        front = [[points[n]["figures"][goal] for goal in goals] for n in content["front"]]
+        assert len(front) > 1
+        best = min(p["figures"]["lut"] for p in points.values() if p["feasible"])
+        assert best in [values[1] for values in front]
+        one = points[content["front"][0]]
+        widths = {n: v for n, v in one["parameters"].items() if "." not in n}
+        spec = replace(load_accel("tiny"), **widths)
+        assert {n: one["figures"][n] for n in content["whole_design"]} == predict_resources(spec)
+    for ours, theirs in zip(figures["with"], figures["without"], strict=True):
+        assert ours["energy"] - theirs["energy"] == pytest.approx(ours["bytes"] * 162.5e-12)
+    assert capsys.readouterr().err == ""
+
+
+def test_fits_means_the_whole_design() -> None:
+    """The array alone would do with 64 of 160 DSP blocks."""
+    board = BoardSpec(part="xczu9eg-ffvb1156-2-e", dsp=160, bram36=900, lut=200_000)
+    spec = replace(load_accel("tiny"), board=board)
+    used = resources(spec)
+    assert fits(spec, used)
+    assert limits(spec) == {"dsp": 160, "bram36": 900, "lut": 200_000, "ff": 400_000}
+    for less in (replace(board, dsp=130), replace(board, bram36=20), replace(board, lut=20_000)):
+        assert not fits(replace(spec, board=less), used), less
+    assert fits(replace(spec, board=BoardSpec()), used)
+    small = load_accel("ecp5-85k")
+    assert limits(small) == {"dsp": 156, "bram36": 104, "lut": 83_640, "ff": 83_640}
 
 
 def test_resume_computes_nothing_twice(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 
 from moesaic.models.accel import NM
 from moesaic.models.errors import InputError
-from moesaic.models.numbers import INTEGER
 from moesaic.models.training.layer_shapes import network_layers
 from moesaic.models.zoo import load_model
 from moesaic.sim.sweep.point import DENSE, Job, design
@@ -16,10 +15,9 @@ CHECKED = 20_000  # points of a grid whose accelerators are all built
 
 def check_space(space: Space) -> None:
     """Raise InputError for what no point of the space can overcome."""
-    trains = any(spec.numbers != INTEGER for spec in space.problem.bases.values())
     for job in sorted(_jobs(space)):
         with _naming(f"{space.file}: workloads: {job.model}"):
-            if trains:
+            if space.trains:
                 network_layers(job.model)
                 _check_ratio(job.nm)
                 continue

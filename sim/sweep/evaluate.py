@@ -1,5 +1,6 @@
 """The figures of a point: a pure function that any process can call."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from threading import Lock
@@ -9,6 +10,7 @@ from typing import Any
 from moesaic.dataflow.evaluate import Evaluation, Evaluator, Workload
 from moesaic.dataflow.options import MapOptions
 from moesaic.models.accel import AccelSpec
+from moesaic.models.energy import energy
 from moesaic.models.errors import InputError
 from moesaic.models.input_matrix import input_matrices
 from moesaic.models.numbers import INTEGER
@@ -56,6 +58,7 @@ def _figures(point: Design) -> Figures:
     cycles = sum(run.cycles for run in runs)
     read, written = (sum(run.bytes_read for run in runs), sum(run.bytes_written for run in runs))
     latency = cycles / spec.clock_hz
+    used = resources(spec)
     return {
         "cycles": cycles,
         "cycles_floor": sum(run.floor.max for run in runs),
@@ -66,10 +69,25 @@ def _figures(point: Design) -> Figures:
         "bytes": read + written,
         "bytes_read": read,
         "bytes_written": written,
-        **resources(spec),
-        "fits": fits(spec),
+        **used,
+        **_energy(point, runs),
+        "fits": fits(spec, used),
         "cycles_by_workload": [run.cycles for run in runs],
     }
+
+
+def _energy(point: Design, runs: Sequence[Evaluation | Trained]) -> Figures:
+    """Return the energy; none for machines whose numbers the tables do not have."""
+    if point.spec.numbers != INTEGER:
+        return {}
+    joules = energy(
+        point.spec,
+        point.energy,
+        macs=sum(run.macs for run in runs),
+        bytes_read=sum(run.bytes_read for run in runs),
+        bytes_written=sum(run.bytes_written for run in runs),
+    )
+    return {"energy": joules}
 
 
 def layer_cycles(problem: Problem, parameters: Parameters) -> list[dict[str, int]]:

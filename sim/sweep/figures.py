@@ -16,6 +16,7 @@ OBJECTIVES = {
     "throughput": -1,
     "bytes": 1,
     **dict.fromkeys(RESOURCES, 1),
+    "energy": 1,
 }
 """Figures that can be objectives: 1 where less is better, -1 where more is."""
 BOUNDED = (*OBJECTIVES, "bytes_read", "bytes_written")

@@ -10,6 +10,7 @@ from moesaic.dataflow.evaluate import MAPPED
 from moesaic.dataflow.options import STANDARD, MapOptions
 from moesaic.models.accel import FIELD_NAMES, NM, AccelSpec, MemorySpec
 from moesaic.models.commands import Buffer
+from moesaic.models.energy import EnergyTable, load_energy
 from moesaic.models.errors import InputError
 from moesaic.models.geometry import geometry
 from moesaic.models.numbers import INTEGER
@@ -56,6 +57,7 @@ class Problem:
     base: str
     bases: Mapping[str, AccelSpec]
     jobs: tuple[Job, ...]
+    energy: EnergyTable = field(default_factory=load_energy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +67,7 @@ class Design:
     spec: AccelSpec
     mapping: MapOptions = STANDARD
     jobs: tuple[Job, ...] = field(default_factory=tuple)
+    energy: EnergyTable = field(default_factory=load_energy)
 
 
 def point_key(parameters: Parameters) -> str:
@@ -112,6 +115,7 @@ def design(problem: Problem, parameters: Parameters) -> Design:
         spec=spec,
         mapping=replace(STANDARD, **mapping),
         jobs=tuple(replace(job, **run) for job in problem.jobs),
+        energy=problem.energy,
     )
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
+from moesaic.models.energy import STANDARD
 from moesaic.models.errors import InputError
 from moesaic.sim.options import BATCH_LIMIT, SEED_LIMIT, TASK_LIMIT
 
@@ -73,6 +74,7 @@ class SpaceFile(_Strict):
     constraints: dict[str, Bound | bool] = Field(default_factory=dict)
     sampler: Literal["grid", "random", "nsga2", "tpe"] = "grid"
     points: int | None = Field(default=None, ge=1, le=POINT_LIMIT)
+    energy: str = Field(default=STANDARD, min_length=1)
     generation: int = Field(default=32, ge=4, le=1024)
     seed: int = Field(default=0, ge=0, le=SEED_LIMIT)
 

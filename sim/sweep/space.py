@@ -7,15 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from moesaic.models.accel_io import load_accel
+from moesaic.models.energy import load_energy
 from moesaic.models.errors import InputError
 from moesaic.models.numbers import INTEGER
 from moesaic.models.space_names import SPACES, space_names
 from moesaic.models.strict_yaml import read_yaml
 from moesaic.sim.sweep.figures import BOUNDED, FITS, OBJECTIVES
 from moesaic.sim.sweep.point import MAPPING, PARAMETERS, SCRATCHPADS, Job, Problem
+from moesaic.sim.sweep.resources import RESOURCES, TRAINING_RESOURCES
 from moesaic.sim.sweep.schema import POINT_LIMIT, VALUE_LIMIT, Range, SpaceFile, parse_space
 
 SIZE_LIMIT = 1 << 62
+UNTRAINED = ("energy", *(name for name in RESOURCES if name not in TRAINING_RESOURCES))
+"""Figures that machines for training lack."""
 WORDS = (
     "base",
     "model",
@@ -63,6 +67,11 @@ class Space:
     generation: int
     seed: int
     source: dict[str, Any]
+
+    @property
+    def trains(self) -> bool:
+        """Whether its machines train: all do or none."""
+        return any(spec.numbers != INTEGER for spec in self.problem.bases.values())
 
     @property
     def size(self) -> int:
@@ -118,12 +127,16 @@ def _resolve(form: SpaceFile, path: Path) -> Space:
         for name in values:
             if name == SCRATCHPADS or name.startswith(MAPPING):
                 raise InputError(f"parameters.{name}: machines for training have no such choice")
+        for name in (*form.objectives, *bounds):
+            if name in UNTRAINED:
+                raise InputError(f"{name} is not known of machines for training")
     space = Space(
         file=path,
         problem=Problem(
             base=form.base,
             bases=bases,
             jobs=tuple(Job(**job.model_dump()) for job in form.workloads),
+            energy=load_energy(form.energy),
         ),
         values=values,
         objectives=tuple(form.objectives),

@@ -1,0 +1,1 @@
+"""What an accelerator takes of its part, from its parameters."""
