@@ -7,6 +7,7 @@ from moesaic.models.accel import NM
 from moesaic.models.errors import InputError
 from moesaic.models.training.layer_shapes import network_layers
 from moesaic.models.zoo import load_model
+from moesaic.sim.sweep.accuracy import check_accuracy
 from moesaic.sim.sweep.point import DENSE, Job, design
 from moesaic.sim.sweep.space import Space
 
@@ -26,6 +27,8 @@ def check_space(space: Space) -> None:
             model = load_model(job.model, job.task)
             if not 1 <= job.batch <= model.available:
                 raise InputError(f"batch must be in 1..{model.available}, not {job.batch}")
+            if space.problem.accuracy_images:
+                check_accuracy(job, space.problem.accuracy_images)
     if space.size <= CHECKED:
         with _naming(str(space.file)):
             _check_values(space)

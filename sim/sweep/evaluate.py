@@ -16,6 +16,7 @@ from moesaic.models.input_matrix import input_matrices
 from moesaic.models.numbers import INTEGER
 from moesaic.models.quantise import quantise
 from moesaic.models.zoo import load_model
+from moesaic.sim.sweep.accuracy import accuracy
 from moesaic.sim.sweep.point import Design, Job, Parameters, Problem, design
 from moesaic.sim.sweep.resources import fits, resources
 from moesaic.sim.sweep.train import Trained, predict_training
@@ -44,7 +45,7 @@ def evaluate(problem: Problem, parameters: Parameters) -> Outcome:
     figures: Figures | None = None
     trouble = ""
     try:
-        figures = _figures(design(problem, parameters))
+        figures = _figures(design(problem, parameters), problem.accuracy_images)
     except InputError as error:
         trouble = str(error)
     except Exception as error:  # noqa: BLE001 (one point must not end a sweep of thousands)
@@ -52,14 +53,14 @@ def evaluate(problem: Problem, parameters: Parameters) -> Outcome:
     return Outcome(figures=figures, problem=trouble, seconds=process_time() - began)
 
 
-def _figures(point: Design) -> Figures:
+def _figures(point: Design, accuracy_images: int) -> Figures:
     spec = point.spec
     runs = [_predict(job, spec, point.mapping) for job in point.jobs]
     cycles = sum(run.cycles for run in runs)
     read, written = (sum(run.bytes_read for run in runs), sum(run.bytes_written for run in runs))
     latency = cycles / spec.clock_hz
     used = resources(spec)
-    return {
+    found = {
         "cycles": cycles,
         "cycles_floor": sum(run.floor.max for run in runs),
         "floor_compute": sum(run.floor.compute for run in runs),
@@ -74,6 +75,9 @@ def _figures(point: Design) -> Figures:
         "fits": fits(spec, used),
         "cycles_by_workload": [run.cycles for run in runs],
     }
+    if accuracy_images:  # of the worst workload
+        found["accuracy"] = min(accuracy(job, spec, accuracy_images) for job in point.jobs)
+    return found
 
 
 def _energy(point: Design, runs: Sequence[Evaluation | Trained]) -> Figures:

@@ -10,12 +10,14 @@ from moesaic.sim.sweep.resources import RESOURCES
 if TYPE_CHECKING:
     from moesaic.sim.sweep.space import Space
 
+ACCURACY = "accuracy"
 OBJECTIVES = {
     "cycles": 1,
     "latency": 1,
     "throughput": -1,
     "bytes": 1,
     **dict.fromkeys(RESOURCES, 1),
+    ACCURACY: -1,
     "energy": 1,
 }
 """Figures that can be objectives: 1 where less is better, -1 where more is."""

@@ -51,13 +51,14 @@ class Problem:
     """What all points share; small, because each goes to a worker with it.
 
     `bases` are accelerators by the name that the space gives them, `base` is the one of points
-    that do not choose.
+    that do not choose, `accuracy_images` those that accuracy is measured on, 0 where nobody asks.
     """
 
     base: str
     bases: Mapping[str, AccelSpec]
     jobs: tuple[Job, ...]
     energy: EnergyTable = field(default_factory=load_energy)
+    accuracy_images: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -75,6 +75,7 @@ class SpaceFile(_Strict):
     sampler: Literal["grid", "random", "nsga2", "tpe"] = "grid"
     points: int | None = Field(default=None, ge=1, le=POINT_LIMIT)
     energy: str = Field(default=STANDARD, min_length=1)
+    accuracy_images: int = Field(default=500, ge=1, le=100_000)
     generation: int = Field(default=32, ge=4, le=1024)
     seed: int = Field(default=0, ge=0, le=SEED_LIMIT)
 

@@ -12,13 +12,13 @@ from moesaic.models.errors import InputError
 from moesaic.models.numbers import INTEGER
 from moesaic.models.space_names import SPACES, space_names
 from moesaic.models.strict_yaml import read_yaml
-from moesaic.sim.sweep.figures import BOUNDED, FITS, OBJECTIVES
+from moesaic.sim.sweep.figures import ACCURACY, BOUNDED, FITS, OBJECTIVES
 from moesaic.sim.sweep.point import MAPPING, PARAMETERS, SCRATCHPADS, Job, Problem
 from moesaic.sim.sweep.resources import RESOURCES, TRAINING_RESOURCES
 from moesaic.sim.sweep.schema import POINT_LIMIT, VALUE_LIMIT, Range, SpaceFile, parse_space
 
 SIZE_LIMIT = 1 << 62
-UNTRAINED = ("energy", *(name for name in RESOURCES if name not in TRAINING_RESOURCES))
+UNTRAINED = ("energy", ACCURACY, *(name for name in RESOURCES if name not in TRAINING_RESOURCES))
 """Figures that machines for training lack."""
 WORDS = (
     "base",
@@ -130,6 +130,7 @@ def _resolve(form: SpaceFile, path: Path) -> Space:
         for name in (*form.objectives, *bounds):
             if name in UNTRAINED:
                 raise InputError(f"{name} is not known of machines for training")
+    asked = {*form.objectives, *bounds}
     space = Space(
         file=path,
         problem=Problem(
@@ -137,6 +138,7 @@ def _resolve(form: SpaceFile, path: Path) -> Space:
             bases=bases,
             jobs=tuple(Job(**job.model_dump()) for job in form.workloads),
             energy=load_energy(form.energy),
+            accuracy_images=form.accuracy_images if asked & {ACCURACY} else 0,
         ),
         values=values,
         objectives=tuple(form.objectives),
