@@ -16,16 +16,13 @@ def outline(graph: Graph) -> Outline:
     """Return what a mapping depends on: of equal outlines all commands take equally long.
 
     Tasks of one network have one outline; the values of their weights, scales and parameters
-    differ. Whether sums overflow depends on values too: see :attr:`Graph.largest_sums`.
+    differ. Shapes of arrays follow from tokens and channels. Whether sums overflow depends on
+    values too: see :attr:`Graph.largest_sums`.
     """
     nodes = []
     for node in graph.nodes:
-        about: list[object] = [type(node).__name__]
-        for field in fields(node):
-            value = getattr(node, field.name)
-            if isinstance(value, np.ndarray):
-                about.append(value.shape)
-            elif field.name not in NUMBERS:
-                about.append(value)
-        nodes.append(tuple(about))
+        names = [field.name for field in fields(node) if field.name not in NUMBERS]
+        values = [getattr(node, name) for name in names]
+        kept = [value for value in values if not isinstance(value, np.ndarray)]
+        nodes.append((type(node).__name__, *kept))
     return (graph.data_bits, graph.gelu, *nodes)

@@ -44,6 +44,11 @@ class Fault:
     new: str
     tests: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        """Refuse a folder of which no copy is made."""
+        if self.folder not in FOLDERS:
+            raise ValueError(f"folder must be one of {', '.join(FOLDERS)}, not {self.folder}")
+
     def apply(self, source: str) -> str:
         """Return the source with the fault; ValueError unless the old text is there once."""
         if source.count(self.old) != 1:

@@ -277,6 +277,24 @@ def test_tasks_of_one_form_share_a_mapping(monkeypatch: pytest.MonkeyPatch) -> N
     assert cycles[0] != cycles[1]
 
 
+def test_networks_of_other_forms_are_mapped_on_their_own() -> None:
+    """What makes a difference for a mapping makes another form."""
+    evaluator = Evaluator()
+    changes: list[dict[str, int]] = [{}, {"tokens": 13}, {"mlp": 24}, {"heads": 2}, {"top": 1}]
+    for number, change in enumerate(changes):
+        network = sample_network("experts", **change)  # type: ignore[arg-type]
+        images = sample_images(network, 1)
+        graph = quantise(network, images)
+        inputs = list(input_matrices(graph, network, images))
+        evaluator.add(Workload(name=str(number), graph=graph, inputs=inputs))
+        program = map_graph(graph, TINY)
+        tensors = [execute(graph, inputs[0], lanes=TINY.lanes)]
+        timing = predict(program, queue_lengths(program, tensors))
+        got = evaluator.evaluate(TINY, name=str(number))
+        assert (got.cycles, got.bytes_read) == (timing.cycles, timing.bytes_read)
+    assert len(evaluator._plans) == len(changes)
+
+
 def test_sums_that_overflow_are_refused_in_their_own_name() -> None:
     """The form is the same, but one network's sums do not fit."""
     good = sample_task(0)
