@@ -167,16 +167,14 @@ class Lowering(AttentionLowering, ProductLowering):
         self.release(node.x, node.name)
 
     def _vector_rows(self, node: LayerNorm | Scale, step: Step, source: Place) -> list[Step]:
-        """Return rows of the vector unit, cut into groups of rows where they begin with a row."""
+        """Return rows of the vector unit, cut into groups where they begin with the first."""
         rows = self.rows(node.tokens)
-        skipped, inside = divmod(node.first_token, self.spec.tokens_per_beat)
         size = rows
-        if not inside:
+        if not node.first_token:
             size = self.choices.number(node.name, "rows", rows, range(1, rows + 1))
         if size == rows:
             return [step]
         name, start, _ = source.span
-        start += skipped * source.pitch
         (work,) = step.works
         work.reads = ((name, start, start + rows * source.pitch),)
         if work.writes == (source.span,):

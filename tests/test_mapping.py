@@ -142,6 +142,31 @@ def test_order_of_rows_and_tiles(order: str, expected: list[tuple[int, int]]) ->
     assert [(p, row) for p, row, _ in commands(program, "fc1", Unit.STREAM)] == expected
 
 
+def test_last_row_alone_is_odd() -> None:
+    """Seven tokens in rows of two: the last row of the last group has one."""
+    options = chosen(fc1=LayerChoice(rows=2), attn_scores=LayerChoice(rows=2))
+    program = map_graph(network("prenorm").graph, SPECS["two-tokens"], options=options)
+    for name in ("fc1", "attn.scores"):
+        rows = {(row, c["beats"], c["odd"]) for _, row, c in commands(program, name, Unit.STREAM)}
+        assert rows == {(0, 2, 0), (2, 2, 1)}
+
+
+def test_fetches_of_experts_know_their_routing() -> None:
+    graph = network("experts").graph
+    few = MapOptions(
+        layers=(
+            ("block0.gate", LayerChoice(early=0)),
+            ("block0.experts.1.hidden", LayerChoice(tiles=2)),
+        )
+    )
+    steps = Lowering(TINY, graph, options=few).run()
+    waiting = [
+        (i, fetch.behind) for i, s in enumerate(steps) for fetch in s.fetches if fetch.expert
+    ]
+    assert len(waiting) > 8
+    assert {steps[i - behind].node for i, behind in waiting} == {"block0.gate"}
+
+
 def test_rows_make_long_products_fit() -> None:
     """Partial sums hold the rows of a command, not those of the whole product."""
     graph = network("prenorm", 11).graph

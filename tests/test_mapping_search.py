@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from moesaic.dataflow.choices import AHEAD, Freedom, Freedoms
-from moesaic.dataflow.mapping_search import search_mapping
+from moesaic.dataflow.mapping_search import _Search, search_mapping
 from moesaic.dataflow.mapping_space import LAGS, SEARCHED, chains, coordinates, tried
 from moesaic.dataflow.options import STANDARD, MapOptions
 from moesaic.models.errors import InputError
@@ -140,6 +140,31 @@ def test_values_that_are_tried() -> None:
     assert tried("ahead", ahead) == (0, 1, 2, 3, 4, 6, 8, 12, 16)
     words = Freedom(chosen="a", usual="a", allowed=("a", "b"))
     assert tried("order", words) == ("a", "b")
+
+
+def test_way_down_passes_coordinates_that_bring_nothing() -> None:
+    """It goes on until a whole round brings nothing, and ends where no single change does."""
+    there = choices("prenorm", TINY, ("rows",))
+    walk = coordinates(there, ("rows",), (), (), alike=False)
+    goal = dict.fromkeys(list(there)[2::3], 3)
+    assert len(goal) >= 3
+
+    def cycles(options: MapOptions) -> int:
+        rows = {name: choice.rows for name, choice in options.layers}
+        return 10 * len(there) - sum(rows.get(name) == goal.get(name) for name in there)
+
+    search = _Search(cycles, STANDARD, there, 10_000, lambda *_: None)
+    end = search.descend(STANDARD, walk)
+    assert {name: choice.rows for name, choice in end.layers} == goal
+
+
+def test_orders_are_tried_where_rows_are_cut() -> None:
+    there = of_layers(choices("prenorm", TINY), ["block0.q"])
+    (one,) = coordinates(there, ("rows", "order"), (), (), alike=False)
+    pairs = {tuple(value for _, _, value in change) for change in one}
+    assert pairs == {(7, "tiles")} | {
+        (rows, order) for rows in range(1, 7) for order in ("tiles", "first", "rows")
+    }
 
 
 def test_layers_of_one_form_change_together() -> None:
