@@ -8,7 +8,7 @@ from typing import Any
 
 from moesaic.reports.files import write_json, write_text
 from moesaic.sim.sweep.evaluate import INTERNAL
-from moesaic.sim.sweep.resources import RESOURCES, WHOLE_DESIGN
+from moesaic.sim.sweep.resources import RESOURCES, counted
 from moesaic.sim.sweep.run import SweepResult
 
 JSON_FILE, CSV_FILE = "sweep.json", "points.csv"
@@ -23,8 +23,8 @@ def write_sweep(folder: Path, result: SweepResult, *, command: str, seconds: flo
     content = {
         "space": result.space.source | {"file": str(result.space.file), "size": result.space.size},
         "parameters": {name: list(values) for name, values in result.space.values.items()},
-        "resources_count": RESOURCES,
-        "whole_design": list(WHOLE_DESIGN),
+        "resources_count": counted(whole=result.space.problem.whole),
+        "whole_design": list(RESOURCES) if result.space.problem.whole else [],
         "energy_table": result.space.problem.energy.source,
         "points": points,
         "front": result.front,

@@ -45,13 +45,14 @@ class Problem:
     """What all points share; small, because each goes to a worker with it.
 
     `bases` are accelerators by the name that the space gives them, `base` is the one of points
-    that do not choose.
+    that do not choose. `whole` says whether resources are those of whole designs.
     """
 
     base: str
     bases: Mapping[str, AccelSpec]
     jobs: tuple[Job, ...]
     energy: EnergyTable = field(default_factory=load_energy)
+    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +63,7 @@ class Design:
     mapping: MapOptions = STANDARD
     jobs: tuple[Job, ...] = field(default_factory=tuple)
     energy: EnergyTable = field(default_factory=load_energy)
+    whole: bool = True
 
 
 def point_key(parameters: Parameters) -> str:
@@ -108,6 +110,7 @@ def design(problem: Problem, parameters: Parameters) -> Design:
         mapping=replace(STANDARD, **mapping),
         jobs=tuple(replace(job, **run) for job in problem.jobs),
         energy=problem.energy,
+        whole=problem.whole,
     )
 
 

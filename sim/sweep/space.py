@@ -13,6 +13,7 @@ from moesaic.models.space_names import SPACES, space_names
 from moesaic.models.strict_yaml import read_yaml
 from moesaic.sim.sweep.figures import BOUNDED, FITS, OBJECTIVES
 from moesaic.sim.sweep.point import MAPPING, PARAMETERS, SCRATCHPADS, Job, Problem
+from moesaic.sim.sweep.resources import RESOURCES, counted, whole_design
 from moesaic.sim.sweep.schema import POINT_LIMIT, VALUE_LIMIT, Range, SpaceFile, parse_space
 
 SIZE_LIMIT = 1 << 62
@@ -102,13 +103,20 @@ def _resolve(form: SpaceFile, path: Path) -> Space:
         raise InputError(f"objectives must differ, not {', '.join(form.objectives)}")
     bounds, must_fit = _constraints(form)
     names = {form.base, *map(str, values.get("base", ()))}
+    bases = {name: _base(name) for name in sorted(names)}
+    whole = whole_design(bases.values())
+    for name in (*form.objectives, *bounds):
+        if name in RESOURCES and name not in counted(whole=whole):
+            parts = ", ".join(base.board.part for base in bases.values())
+            raise InputError(f"{name} is not counted on boards of {parts}: none were measured")
     space = Space(
         file=path,
         problem=Problem(
             base=form.base,
-            bases={name: _base(name) for name in sorted(names)},
+            bases=bases,
             jobs=tuple(Job(**job.model_dump()) for job in form.workloads),
             energy=load_energy(form.energy),
+            whole=whole,
         ),
         values=values,
         objectives=tuple(form.objectives),
