@@ -152,13 +152,17 @@ def test_stated_errors_keep_the_promise(target: str) -> None:
     assert 0 < errors["ff"]["max"] < 0.10
 
 
-def test_command_writes_what_is_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The file of coefficients and the tables of the page are the command's."""
+def test_command_writes_what_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource_fit, "FITTED", tmp_path / "fitted.yaml")
     assert resource_fit.main([]) == 0
     assert (tmp_path / "fitted.yaml").read_text() == FITTED.read_text()
+
+
+def test_command_prints_the_tables_of_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(resource_fit, "FITTED", tmp_path / "fitted.yaml")
+    assert resource_fit.main([]) == 0
     page = (Path(__file__).parents[1] / "docs/resources.md").read_text()
     assert capsys.readouterr().out.strip() in page
 
@@ -217,6 +221,14 @@ def test_deeper_scratchpads_take_more_blocks(name: str) -> None:
     found = [predict(replace(SMALL, **depth))["bram36"] for depth in depths]
     assert found == sorted(found)
     assert found[-1] > found[0]
+
+
+def test_separate_arrays_have_sums_of_their_own() -> None:
+    """Partial sums of 32 bits and 256 rows take half a block a lane, in each of three arrays."""
+    one = replace(SMALL, psum_depth=256)
+    three = replace(one, arrays="separate")
+    assert predict(three)["bram36"] - predict(one)["bram36"] == 2 * one.columns * 0.5
+    assert predict(three)["dsp"] - predict(one)["dsp"] == 2 * one.columns * (one.rows + 4)
 
 
 def test_presets_of_the_docs() -> None:
