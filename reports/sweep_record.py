@@ -11,7 +11,7 @@ from moesaic.reports.files import write_json, write_text
 from moesaic.reports.groups import kind_of
 from moesaic.sim.sweep.breakdown import Breakdown
 from moesaic.sim.sweep.evaluate import INTERNAL
-from moesaic.sim.sweep.resources import RESOURCES, TRAINING_RESOURCES, WHOLE_DESIGN
+from moesaic.sim.sweep.resources import RESOURCES, counted
 from moesaic.sim.sweep.run import SweepResult
 
 JSON_FILE, CSV_FILE = "sweep.json", "points.csv"
@@ -23,11 +23,12 @@ def write_sweep(folder: Path, result: SweepResult, *, command: str, seconds: flo
     """Write sweep.json and points.csv."""
     points = point_records(result)
     cpu = sum(one.outcome.seconds for one in result.store.points.values())
+    whole = result.space.problem.whole
     content = {
         "space": result.space.source | {"file": str(result.space.file), "size": result.space.size},
         "parameters": {name: list(values) for name, values in result.space.values.items()},
-        "resources_count": TRAINING_RESOURCES if result.space.trains else RESOURCES,
-        "whole_design": [] if result.space.trains else list(WHOLE_DESIGN),
+        "resources_count": counted(whole=whole, trains=result.space.trains),
+        "whole_design": list(RESOURCES) if whole else [],
         "energy_table": result.space.problem.energy.source,
         "points": points,
         "front": result.front,

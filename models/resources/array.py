@@ -4,7 +4,7 @@ from functools import lru_cache
 
 from moesaic.models.accel import NM
 from moesaic.models.pipeline import LANE, log2, sum_latency
-from moesaic.models.resources.terms import ONE, Kinds, Part, Shape, Terms, adder_tree, memory_terms
+from moesaic.models.resources.terms import Kinds, Part, Shape, Terms, adder_tree, memory_terms
 
 PACK = 18  # bits between two packed products
 PARAM_BITS = 62  # bias, multiplier and shift of a column
@@ -18,12 +18,12 @@ def array_kinds(shape: Shape) -> Kinds:
         "array": Part(arrays, "array", _array(shape)),
         "array_distribute": Part(arrays, "array_distribute", _distribute(shape)),
         "array_weights": Part(arrays, "array_weights", _weights(shape)),
-        "column": Part(arrays * spec.columns, f"column@{spec.tokens_per_beat}", _column(shape)),
-        "lane": Part(lanes, f"lane@{spec.data_bits}", _lane(shape)),
-        "lane_gelu": Part(lanes, f"lane_gelu@{spec.data_bits}-{spec.gelu}", ONE),
+        "column": Part(arrays * spec.columns, "column", _column(shape)),
+        "lane": Part(lanes, "lane", _lane(shape)),
+        "lane_gelu": Part(lanes, f"lane_gelu@{spec.gelu}", shape.width),
     }
     for name in ("requant", "requant_round_shift", "post", "post_round_shift"):
-        kinds[f"lane_{name}"] = Part(lanes, f"lane_{name}@{spec.data_bits}", ONE)
+        kinds[f"lane_{name}"] = Part(lanes, f"lane_{name}", shape.width)
     if spec.arrays == "separate":
         wide = spec.tokens_per_beat * spec.columns * (spec.data_bits + shape.container)
         kinds["separate"] = Part(1, "separate", shape.common | {"wide": wide})
@@ -33,18 +33,21 @@ def array_kinds(shape: Shape) -> Kinds:
 def _column(shape: Shape) -> Terms:
     spec = shape.spec
     rows, bits = spec.rows, spec.data_bits
-    operand = bits if spec.tokens_per_beat == 1 else 2 * bits + 1
     if spec.tokens_per_beat == 1:
+        operand = bits
         registers, adders = adder_tree(rows, 2 * bits)
-    else:
-        registers, adders = adder_tree(rows // 4, PACK)
-        registers, adders = 2 * registers, 2 * adders
+    else:  # pairs of packed products, both tokens' sums of four, a tree for each token
+        operand = 2 * bits + 1
+        registers, adders = (2 * both for both in adder_tree(rows // 4, PACK))
+        registers += rows // 2 * (PACK + 2 * bits) + rows // 4 * 2 * PACK
+        adders += rows // 4 * 2 * PACK
     return {
         "one": 1,
         "weights": rows * bits,
         "indices": rows * log2(spec.group_slots),
         "operands": rows * operand * _choice(shape),
         "rows": rows,
+        "pairs": rows if spec.tokens_per_beat == 2 else 0,
         "registers": registers,
         "adders": adders,
     }
@@ -131,8 +134,11 @@ def _weights(shape: Shape) -> Terms:
 
 def _lane(shape: Shape) -> Terms:
     spec = shape.spec
-    return memory_terms(shape.target, spec.acc_bits, spec.psum_depth) | {
+    stored = memory_terms(shape.target, spec.acc_bits, spec.psum_depth)
+    del stored["bits"]  # as good as the width of the data
+    return stored | {
         "one": 1,
+        "int16": spec.data_bits == 16,
         "rows": log2(spec.rows),
         "depth": log2(spec.psum_depth),
         "experts": spec.experts > 0,

@@ -71,8 +71,8 @@ def vector_kinds(shape: Shape) -> Kinds:
         "vector_lanes": Part(1, "vector_lanes", _lanes(shape)),
     }
     for name in ("", "_exptwo", "_round_shift"):
-        delays: Terms = {"one": 1, "trees": tree_latency(spec)} if not name else ONE
-        kinds[f"vector_lane{name}"] = Part(spec.lanes, f"vector_lane{name}@{bits}", delays)
+        delays = {} if name else {"trees": tree_latency(spec)}
+        kinds[f"vector_lane{name}"] = Part(spec.lanes, f"vector_lane{name}", shape.width | delays)
     for name in ("candidate", "square", "upper", "lower", "power"):
         kind = f"vector_lanes_tree_{name}"
         maximum = name == "candidate"
@@ -84,7 +84,7 @@ def vector_kinds(shape: Shape) -> Kinds:
         score = "vector_route_gate_score"
         kinds["vector_route"] = Part(1, "vector_route", trees | keys)
         kinds[score] = Part(1, score, trees)
-        kinds[f"{score}_exptwo"] = Part(1, f"{score}_exptwo@{bits}", ONE)
+        kinds[f"{score}_exptwo"] = Part(1, f"{score}_exptwo", shape.width)
         kinds["vector_route_winner"] = Part(1, "vector_route_winner", shape.common | keys)
         tree = "vector_route_winner_tree"
         kinds[tree] = Part(1, tree, _tree(lanes, key, maximum=True))

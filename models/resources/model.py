@@ -60,7 +60,7 @@ def predict(spec: AccelSpec, target: str | None = None) -> dict[str, float]:
     spec : AccelSpec
         Of integers.
     target : str, optional
-        ``xcup`` (UltraScale+) or ``ecp5``; by default that of the board's part.
+        ``xcup`` (UltraScale+), or ``ecp5`` once that is measured; by default that of the part.
 
     Returns
     -------
@@ -71,11 +71,14 @@ def predict(spec: AccelSpec, target: str | None = None) -> dict[str, float]:
     Raises
     ------
     InputError
-        For an unknown target, and for machines of floating-point numbers: none were measured.
+        For a target, and for machines of floating-point numbers, of which none were measured.
     """
     target = target_of(spec) if target is None else target
-    if target not in TARGETS:
-        raise InputError(f"target must be one of {', '.join(TARGETS)}, not {target!r:.40}")
+    if target not in fitted_targets():
+        allowed = ", ".join(fitted_targets())
+        raise InputError(
+            f"target must be one of {allowed} for the resource model, not {target!r:.40}"
+        )
     if spec.numbers != INTEGER:
         raise InputError(f"numbers must be {INTEGER} for the resource model, not {spec.numbers!r}")
     return evaluate(spec, target, _merged(target))
@@ -112,6 +115,11 @@ def merge(fitted: Coefficients) -> Merged:
 def _read() -> dict[str, Any]:
     content: dict[str, Any] = yaml.safe_load(FITTED.read_text(encoding="utf-8"))
     return content
+
+
+def fitted_targets() -> tuple[str, ...]:
+    """Return the families that machines were measured of."""
+    return tuple(_read())
 
 
 @lru_cache(maxsize=2)

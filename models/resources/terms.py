@@ -61,6 +61,11 @@ class Shape:
             "experts_tokens": (spec.experts > 0) * (spec.tokens_per_beat == 2),
         }
 
+    @property
+    def width(self) -> Terms:
+        """Return the terms of what depends on the width of the data alone."""
+        return {"one": 1, "int16": self.spec.data_bits == 16}
+
     def logs(self, **values: int) -> Terms:
         """Return `common`, and logarithms that widths grow or shrink with."""
         out = dict(self.common)

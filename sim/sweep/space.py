@@ -1,7 +1,7 @@
 """A space, read and checked: which points there are and what makes one good."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,11 @@ from moesaic.models.space_names import SPACES, space_names
 from moesaic.models.strict_yaml import read_yaml
 from moesaic.sim.sweep.figures import ACCURACY, BOUNDED, FITS, OBJECTIVES
 from moesaic.sim.sweep.point import MAPPING, PARAMETERS, SCRATCHPADS, Job, Problem
-from moesaic.sim.sweep.resources import RESOURCES, TRAINING_RESOURCES
+from moesaic.sim.sweep.resources import RESOURCES, counted, whole_design
 from moesaic.sim.sweep.schema import POINT_LIMIT, VALUE_LIMIT, Range, SpaceFile, parse_space
 
 SIZE_LIMIT = 1 << 62
-UNTRAINED = ("energy", ACCURACY, *(name for name in RESOURCES if name not in TRAINING_RESOURCES))
+UNTRAINED = ("energy", ACCURACY, "lut", "ff")
 """Figures that machines for training lack."""
 WORDS = (
     "base",
@@ -123,14 +123,14 @@ def _resolve(form: SpaceFile, path: Path) -> Space:
     trains = {spec.numbers != INTEGER for spec in bases.values()}
     if len(trains) > 1:
         raise InputError(f"base: all must train or none, not {', '.join(bases)}")
-    if trains == {True}:
-        for name in values:
-            if name == SCRATCHPADS or name.startswith(MAPPING):
-                raise InputError(f"parameters.{name}: machines for training have no such choice")
-        for name in (*form.objectives, *bounds):
-            if name in UNTRAINED:
-                raise InputError(f"{name} is not known of machines for training")
+    whole = whole_design(bases.values())
     asked = {*form.objectives, *bounds}
+    if trains == {True}:
+        _check_training(values, asked)
+    for name in sorted(asked):
+        if name in RESOURCES and name not in counted(whole=whole):
+            parts = ", ".join(base.board.part for base in bases.values())
+            raise InputError(f"{name} is not counted on boards of {parts}: none were measured")
     space = Space(
         file=path,
         problem=Problem(
@@ -138,6 +138,7 @@ def _resolve(form: SpaceFile, path: Path) -> Space:
             bases=bases,
             jobs=tuple(Job(**job.model_dump()) for job in form.workloads),
             energy=load_energy(form.energy),
+            whole=whole,
             accuracy_images=form.accuracy_images if asked & {ACCURACY} else 0,
         ),
         values=values,
@@ -151,6 +152,16 @@ def _resolve(form: SpaceFile, path: Path) -> Space:
         source=form.model_dump(by_alias=True, warnings=False),
     )
     return _with_points(space)
+
+
+def _check_training(values: Mapping[str, Any], asked: Iterable[str]) -> None:
+    """Refuse parameters and figures that machines for training do not have."""
+    for name in values:
+        if name == SCRATCHPADS or name.startswith(MAPPING):
+            raise InputError(f"parameters.{name}: machines for training have no such choice")
+    for name in sorted(asked):
+        if name in UNTRAINED:
+            raise InputError(f"{name} is not known of machines for training")
 
 
 def _with_points(space: Space) -> Space:
