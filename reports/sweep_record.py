@@ -32,7 +32,7 @@ def write_sweep(folder: Path, result: SweepResult, *, command: str, seconds: flo
         "energy_table": result.space.problem.energy.source,
         "points": points,
         "front": result.front,
-        "breakdowns": [_breakdown(one) for one in result.breakdowns],
+        "breakdowns": [breakdown_record(one) for one in result.breakdowns],
         "verification": result.verification,
         "verified_exact": all(record["exact"] for record in result.verification)
         if result.verification
@@ -46,7 +46,7 @@ def write_sweep(folder: Path, result: SweepResult, *, command: str, seconds: flo
     write_text(folder / CSV_FILE, points_csv(points, list(result.space.values)))
 
 
-def _breakdown(one: Breakdown) -> dict[str, Any]:
+def breakdown_record(one: Breakdown) -> dict[str, Any]:
     """Return a point's cycles by kind of layer: numbers of blocks, heads and experts left out."""
     kinds: dict[str, int] = {}
     for name, cycles in one.cycles.items():

@@ -16,8 +16,10 @@ from moesaic.models.energy import TABLES
 from moesaic.models.resources.model import predict as predict_resources
 from moesaic.models.space_names import space_names
 from moesaic.reports.cli import main
+from moesaic.reports.sweep_record import breakdown_record
 from moesaic.sim.experiment import run
 from moesaic.sim.options import RunOptions
+from moesaic.sim.sweep.breakdown import Breakdown
 from moesaic.sim.sweep.resources import fits, limits, resources
 from moesaic.sim.sweep.store import read_store
 from tests.sweep_cases import save_small, write_space
@@ -151,6 +153,12 @@ def test_an_interrupt_leaves_a_store_to_go_on_with(
     assert capsys.readouterr().err == "moesaic: interrupted\n"
     assert main([*SWEEP, "--resume"]) == 0
     assert result()["computed"] == 0  # the points were there, the verdicts were not
+
+
+def test_layers_of_a_kind_are_one() -> None:
+    cycles = {"blocks.0.moe.experts.3.hidden": 5, "blocks.1.moe.experts.12.hidden": 7, "head": 1}
+    record = breakdown_record(Breakdown(number=4, cycles=cycles))
+    assert record == {"number": 4, "cycles": {"moe.experts.hidden": 12, "head": 1}}
 
 
 def test_breakdowns_add_up() -> None:

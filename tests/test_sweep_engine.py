@@ -3,16 +3,18 @@
 import os
 import signal
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
 from moesaic.models.errors import InputError
+from moesaic.sim.sweep.evaluate import evaluate
 from moesaic.sim.sweep.figures import Verdict, best, front
 from moesaic.sim.sweep.run import new_sweep, sweep
 from moesaic.sim.sweep.search import search
 from moesaic.sim.sweep.space import Space, load_space
-from moesaic.sim.sweep.workers import open_workers
+from moesaic.sim.sweep.workers import compute, groups, open_workers
 from tests.sweep_cases import LARGE_PARAMETERS, SMALL, save_small, write_space
 
 
@@ -109,6 +111,30 @@ def test_a_search_depends_on_what_it_is_told_alone(space: Space, sampler: str) -
     first, again = list(asked()), list(asked())
     assert first == again
     assert len(set(first)) == 60
+
+
+def test_points_of_one_mapping_go_together(space: Space) -> None:
+    """Queues, bursts and memory make no mapping; no group is long, and no point is left out."""
+    write_space(
+        space.file,
+        workloads=[{"model": "small"}],
+        parameters=LARGE_PARAMETERS | {"rows": [16, 8], "memory.bytes_per_cycle": [4, 8.5]},
+    )
+    tasks = list(enumerate(load_space(space.file).grid()))
+    found = list(groups(iter(tasks)))
+    assert all(len({point["rows"] for _, point in group}) == 1 for group in found)
+    assert [len(group) for group in found] == [8] * (len(tasks) // 8)
+    assert sorted(number for group in found for number, _ in group) == list(range(len(tasks)))
+
+
+def test_a_group_keeps_its_numbers(space: Space) -> None:
+    tasks = list(enumerate(islice(space.grid(), 3)))
+    for (number, outcome), (wanted, point) in zip(
+        compute(space.problem, tasks), tasks, strict=True
+    ):
+        alone = evaluate(space.problem, point)
+        assert number == wanted
+        assert (outcome.figures, outcome.problem) == (alone.figures, alone.problem)
 
 
 def test_front() -> None:
