@@ -43,12 +43,14 @@ def predict(program: Program, queues: Queues = ()) -> Timing:
         For each ROUTE command, by expert, the lengths of its queues in all banks: what
         :func:`moesaic.dataflow.queues.queue_lengths` returns.
     """
-    return run_integers(program.spec, integer_table(program), program.program_address, queues)
+    table = make_table(program.spec, program.commands, _vector(program.spec))
+    return run_integers(program.spec, table, program.program_address, queues)
 
 
 def integer_table(program: Program) -> Table:
-    """Return the columns of a program of the integer machine."""
-    return make_table(program.spec, program.commands, _vector(program.spec))
+    """Return the columns of a program of the integer machine, as it was mapped."""
+    vector = _vector(program.spec)
+    return make_table(program.spec, program.unwaited, vector, program.waits)
 
 
 def run_integers(

@@ -89,14 +89,16 @@ def find_waits(
                     if kept != place:
                         mine[kept] = mine[place]
                     kept += 1
-            if kept != high:
-                mine[kept : size - high + kept] = mine[high:size].copy()
-                size -= high - kept
+            behind = kept + 1  # where what comes after goes; most often it stays
+            if behind != high:
+                mine[behind : behind + size - high] = mine[high:size].copy()
+            size += behind - high
             at = _place(mine, low, kept, start)
-            mine[at + 1 : size + 1] = mine[at:size].copy()
+            if at != kept:
+                mine[at + 1 : behind] = mine[at:kept].copy()
             mine[at, START], mine[at, STOP], mine[at, UNIT] = start, stop, unit
             mine[at, NUMBER], mine[at, WRITES] = number, writes
-            sizes[buffer] = size + 1
+            sizes[buffer] = size
             longest[buffer] = max(longest[buffer], stop - start)
         while port < len(ports) and ports[port, 0] == i:
             users_of = users[ports[port, 1]]

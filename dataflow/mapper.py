@@ -77,7 +77,8 @@ def map_graph(
     return Program(
         spec=spec,
         graph=graph,
-        commands=schedule.commands,
+        unwaited=schedule.commands,
+        waits=schedule.board.waits(),
         notes=schedule.notes,
         data=schedule.addresses,
         program_address=program_address,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from moesaic.dataflow.packing import Data
 from moesaic.dataflow.scratch import Place
 from moesaic.models.accel import AccelSpec
-from moesaic.models.commands import COMMAND_BYTES, Command, Unit, assemble
+from moesaic.models.commands import COMMAND_BYTES, WAITS, Command, Unit, assemble
 from moesaic.models.graph import Graph
 
 
@@ -34,7 +34,8 @@ class Note:
 class Program:
     """What one run needs.
 
-    `commands` are in order, the block fetches and END among them; `notes` go with them. `data` lie
+    `commands` are in order, the block fetches and END among them; `notes` go with them. `unwaited`
+    are the same without their wait fields, which stand in `waits`, (commands, 5). `data` lie
     in memory at their addresses; the host writes inputs at `input_addresses` (one per image) and
     finds results at `output_addresses`. `channels` holds, for each node, the position of each
     channel among a token's values.
@@ -42,7 +43,8 @@ class Program:
 
     spec: AccelSpec
     graph: Graph
-    commands: list[Command]
+    unwaited: list[Command]
+    waits: NDArray[np.int64]
     notes: list[Note]
     data: Mapping[Data, int]
     program_address: int
@@ -54,10 +56,17 @@ class Program:
     remarks: list[str] = field(default_factory=list)
     peak_words: dict[str, int] = field(default_factory=dict)
 
+    @cached_property
+    def commands(self) -> list[Command]:
+        """All commands with their waits, put together when they are first asked for."""
+        for command, waits in zip(self.unwaited, self.waits.tolist(), strict=True):
+            command.update(zip(WAITS, waits, strict=True))
+        return self.unwaited
+
     @property
     def memory_bytes(self) -> int:
         """Bytes of memory in use: one block more than there is, which is fetched and not run."""
-        blocks = -(-len(self.commands) // self.spec.block_commands) + 1
+        blocks = -(-len(self.unwaited) // self.spec.block_commands) + 1
         return self.program_address + blocks * self.spec.block_commands * COMMAND_BYTES
 
     @cached_property
@@ -74,6 +83,6 @@ class Program:
         """Return a unit's commands with their notes, in order."""
         return [
             (command, note)
-            for command, note in zip(self.commands, self.notes, strict=True)
+            for command, note in zip(self.unwaited, self.notes, strict=True)
             if command["unit"] == unit
         ]

@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
-from moesaic.dataflow.scoreboard import Span
 from moesaic.dataflow.scratch import NAMES, ceil_div
 from moesaic.dataflow.steps import Step, Work
 from moesaic.models.commands import Buffer
 
+Rows = tuple[str, int, int]  # scratchpad, first word, words of a row
 STATISTICS = "ROWSTAT"  # a row of them for each row of tokens
 
 
@@ -21,22 +21,30 @@ def split_product(step: Step, size: int) -> list[Step]:
     All that its STREAM command reads and writes must lie row by row.
     """
     stationary, stream = step.works
-    rows = stream.fields["beats"]
+    fields = stream.fields
+    rows, pitch, dest_pitch = fields["beats"], fields["pitch"], fields["dest_pitch"]
     if size >= rows:
         return [step]
+    reads, writes = _pitched(stream)
     out = []
     for group in row_groups(rows, size):
-        fields = {
-            "beats": len(group),
-            "odd": stream.fields["odd"] if group.stop == rows else 0,
-            "base": stream.fields["base"] + group.start * stream.fields["pitch"],
-            "dest_base": stream.fields["dest_base"] + group.start * stream.fields["dest_pitch"],
-        }
+        start, stop = group.start, group.stop
+        mine = fields.copy()
+        mine["beats"] = stop - start
+        mine["odd"] = fields["odd"] if stop == rows else 0
+        mine["base"] += start * pitch
+        mine["dest_base"] += start * dest_pitch
         works = [
-            replace(stationary, fields=dict(stationary.fields)),
-            _narrowed(stream, fields, group),
+            Work(
+                unit=stationary.unit,
+                fields=stationary.fields.copy(),
+                reads=stationary.reads,
+                writes=stationary.writes,
+                ports=stationary.ports,
+            ),
+            _narrowed(stream, mine, group, reads, writes),
         ]
-        macs = step.macs * group.stop // rows - step.macs * group.start // rows
+        macs = step.macs * stop // rows - step.macs * start // rows
         out.append(_part(step, works, group, macs))
     return out
 
@@ -47,44 +55,58 @@ def split_vector(step: Step, size: int, tokens_per_beat: int) -> list[Step]:
     All that its command reads and writes must lie row by row.
     """
     (work,) = step.works
-    tokens = work.fields["tokens"]
+    fields = work.fields
+    tokens = fields["tokens"]
     rows = ceil_div(tokens, tokens_per_beat)
     if size >= rows:
         return [step]
+    reads, writes = _pitched(work)
     out = []
     for group in row_groups(rows, size):
         first = group.start * tokens_per_beat
-        fields = {
-            "tokens": min(tokens - first, len(group) * tokens_per_beat),
-            "base": work.fields["base"] + group.start * work.fields["pitch"],
-            "dest_base": work.fields["dest_base"] + group.start * work.fields["dest_pitch"],
-        }
-        out.append(_part(step, [_narrowed(work, fields, group)], group, 0))
+        mine = fields.copy()
+        mine["tokens"] = min(tokens - first, len(group) * tokens_per_beat)
+        mine["base"] += group.start * fields["pitch"]
+        mine["dest_base"] += group.start * fields["dest_pitch"]
+        out.append(_part(step, [_narrowed(work, mine, group, reads, writes)], group, 0))
     return out
 
 
-def _narrowed(work: Work, fields: dict[str, int], group: range) -> Work:
-    """Return a command with other fields that touches a group of its rows only."""
-    if "rowstat_base" in work.fields:
-        fields["rowstat_base"] = work.fields["rowstat_base"] + group.start
-    written = {
-        NAMES[Buffer(work.fields["dest"])]: work.fields["dest_pitch"],
-        STATISTICS: 1,
-    }
+def _pitched(work: Work) -> tuple[list[Rows], list[Rows]]:
+    """Return what a command reads and writes: scratchpads, first words, and words of a row."""
+    written = {NAMES[Buffer(work.fields["dest"])]: work.fields["dest_pitch"], STATISTICS: 1}
     read = written | {NAMES[Buffer(work.fields["source"])]: work.fields["pitch"]}
+    return (
+        [(name, start, read[name]) for name, start, _ in work.reads],
+        [(name, start, written[name]) for name, start, _ in work.writes],
+    )
 
-    def rows_of(span: Span, pitches: dict[str, int]) -> Span:
-        name, start, _ = span
-        return name, start + group.start * pitches[name], start + group.stop * pitches[name]
 
-    return replace(
-        work,
-        fields=work.fields | fields,
-        reads=tuple(rows_of(span, read) for span in work.reads),
-        writes=tuple(rows_of(span, written) for span in work.writes),
+def _narrowed(
+    work: Work, fields: dict[str, int], group: range, reads: list[Rows], writes: list[Rows]
+) -> Work:
+    """Return a command with other fields that touches a group of its rows only."""
+    first, end = group.start, group.stop
+    if "rowstat_base" in fields:
+        fields["rowstat_base"] += first
+    return Work(
+        unit=work.unit,
+        fields=fields,
+        reads=tuple([(name, at + first * row, at + end * row) for name, at, row in reads]),
+        writes=tuple([(name, at + first * row, at + end * row) for name, at, row in writes]),
+        ports=work.ports,
     )
 
 
 def _part(step: Step, works: list[Work], group: range, macs: int) -> Step:
-    fetches = [replace(fetch) for fetch in step.fetches]
-    return replace(step, row=group.start, works=works, fetches=fetches, macs=macs)
+    return Step(
+        node=step.node,
+        part=step.part,
+        row=group.start,
+        image=step.image,
+        images=step.images,
+        works=works,
+        fetches=[replace(fetch) for fetch in step.fetches],
+        macs=macs,
+        ahead=step.ahead,
+    )

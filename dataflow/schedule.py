@@ -122,9 +122,10 @@ class Schedule:
                     )
                 pending.popleft()
             for work in step.works:
+                unit = work.unit
                 self._begin_block()
-                self.board.add(work.unit, reads=work.reads, writes=work.writes, ports=work.ports)
-                self._emit({"unit": work.unit, **work.fields}, step)
+                self.board.add(unit, reads=work.reads, writes=work.writes, ports=work.ports)
+                self._emit({"unit": unit, **work.fields}, step)
             while pending and self._prefetch(*pending[0], steps, step=i):
                 pending.popleft()
 
@@ -136,7 +137,6 @@ class Schedule:
         self._begin_block()
         self.board.add(Unit.END)
         self._emit({"unit": Unit.END}, Step(node="end", works=[]))
-        self.board.fill(self.commands)
         program = -(-self._data_end // ALIGN) * ALIGN
         for command, note in zip(self.commands, self.notes, strict=True):
             if note.node == BLOCK:

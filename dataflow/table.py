@@ -53,7 +53,12 @@ class Table:
     route: Ints
 
 
-def make_table(spec: AccelSpec, commands: Sequence[Command], vector: VectorCycles) -> Table:
+def make_table(
+    spec: AccelSpec,
+    commands: Sequence[Command],
+    vector: VectorCycles,
+    waits: Ints | None = None,
+) -> Table:
     """Return the columns of a program.
 
     Parameters
@@ -63,6 +68,8 @@ def make_table(spec: AccelSpec, commands: Sequence[Command], vector: VectorCycle
         Block fetches and END among them.
     vector : callable
         Gives a VECTOR command's cycles: from its handshake to the next, and to ``done``.
+    waits : (n, 5), optional
+        Of commands that do not have them.
     """
     count = len(commands)
     moving, moves, computing, vectors, expecting, routed_by = [], [], [], [], [], []
@@ -97,7 +104,7 @@ def make_table(spec: AccelSpec, commands: Sequence[Command], vector: VectorCycle
     expert, place, route = _column(count, expecting, routed_by, 3).T
     return Table(
         unit=unit,
-        waits=np.array(list(map(_WAITS, commands)), np.int64),
+        waits=np.array(list(map(_WAITS, commands)), np.int64) if waits is None else waits,
         moves=_column(count, moving, moves, 4),
         block=block,
         vector=_column(count, computing, vectors, 2),
