@@ -59,7 +59,8 @@ def random_spec(rng: np.random.Generator, number: int) -> AccelSpec:
     chosen = rng.permutation(len(modes))[: int(rng.integers(0, 4))]
     sparsity = tuple(modes[i] for i in sorted(chosen))
     line = rows * (1 if sparsity else data_bits // 8)
-    bus = pick(*(b for b in (4, 8, 16) if b <= min(line, 8 * columns, 8 * lanes)))
+    residual = max(columns, lanes) * data_bits // 4  # a word of one token
+    bus = pick(*(b for b in (4, 8, 16) if b <= min(line, residual, 8 * columns, 8 * lanes)))
     rate = float(rng.choice([0.75, 2.5, 5.69, float(bus), 100.0]))
     return AccelSpec(
         name=f"random-{number}",

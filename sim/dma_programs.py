@@ -30,7 +30,7 @@ def dma_spec(bus_bytes: int, outstanding: int, burst_beats: int) -> AccelSpec:
     """Return a small accelerator with this DMA."""
     return AccelSpec(
         rows=max(bus_bytes, 8),
-        columns=8,
+        columns=max(8, bus_bytes // 2),  # a residual word of one token is as wide as the bus
         lanes=8,
         bus_bytes=bus_bytes,
         outstanding=outstanding,

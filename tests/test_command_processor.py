@@ -34,7 +34,7 @@ PROGRAM = 0x12_3456_7000
 
 def make_spec(bus_bytes: int, block: int) -> AccelSpec:
     return AccelSpec(
-        rows=64, columns=8, lanes=8, bus_bytes=bus_bytes, block_commands=block, queue_depth=2
+        rows=64, columns=32, lanes=8, bus_bytes=bus_bytes, block_commands=block, queue_depth=2
     )
 
 

@@ -31,7 +31,7 @@ def make_spec(
 SPECS = [
     make_spec(4, 4, 4, 1, 8, 4),
     make_spec(4, 16, 8, 2, 8, 4),
-    make_spec(16, 4, 4, 1, 16, 32),
+    make_spec(16, 4, 8, 1, 16, 32),
     make_spec(16, 4, 8, 2, 8, 16, "2:4", "4:8"),
     make_spec(8, 8, 32, 1, 16, 8, "1:16"),
 ]
