@@ -1,5 +1,6 @@
 """What benches against other tools share: the layer's products, and a tool's own environment."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -52,6 +53,13 @@ def peer_python(folder: Path, requirements: Sequence[str]) -> Path:
         call([*pip, *requirements], f"pip install {requirements[0]}", folder)
         (folder / "ready").touch()
     return python
+
+
+def answer_of(python: Path, script: str, what: str, work: Path) -> dict[str, float]:
+    """Run a tool's script in its directory and return what it leaves in ``answer.json``."""
+    call([str(python), "-c", script], what, work, timeout=RUN_TIMEOUT)
+    answer: dict[str, float] = json.loads((work / "answer.json").read_text())
+    return answer
 
 
 def call(command: list[str], what: str, where: Path, *, timeout: int = INSTALL_TIMEOUT) -> None:

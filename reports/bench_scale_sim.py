@@ -1,11 +1,10 @@
 """SCALE-Sim v3 on the GEMMs of an encoder layer, in a virtual environment of its own."""
 
-import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from moesaic.reports.bench_peers import RUN_TIMEOUT, Gemm, call, peer_python
+from moesaic.reports.bench_peers import Gemm, answer_of, peer_python
 
 REQUIREMENTS = ("scalesim==3.0.0", "numpy<2")  # it breaks on numpy 2
 
@@ -82,6 +81,4 @@ def scale_sim(folder: Path, gemms: Sequence[Gemm], *, rows: int, columns: int) -
         lines = [f"{gemm.name},{gemm.m},{gemm.n},{gemm.k}," for gemm in gemms]
         (work / "gemms.csv").write_text("\n".join(["Layer,M,N,K,", *lines]) + "\n")
         (work / "layout.csv").write_text("\n".join(["Layer,", *(f"{g.name}," for g in gemms)]))
-        call([str(python), "-c", SCRIPT], "SCALE-Sim", work, timeout=RUN_TIMEOUT)
-        answer: dict[str, float] = json.loads((work / "answer.json").read_text())
-    return answer
+        return answer_of(python, SCRIPT, "SCALE-Sim", work)

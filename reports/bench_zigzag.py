@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from moesaic.reports.bench_peers import RUN_TIMEOUT, Gemm, call, peer_python
+from moesaic.reports.bench_peers import Gemm, answer_of, peer_python
 
 REQUIREMENTS = ("zigzag-dse==3.9.1", "six")  # it imports six without asking for it
 SIDE = 32  # of the array of its own example of a weight-stationary machine, tpu_like.yaml
@@ -52,6 +52,4 @@ def zigzag(folder: Path, gemms: Sequence[Gemm]) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         (work / "gemms.json").write_text(json.dumps([asdict(gemm) for gemm in gemms]))
-        call([str(python), "-c", SCRIPT], "ZigZag", work, timeout=RUN_TIMEOUT)
-        answer: dict[str, float] = json.loads((work / "answer.json").read_text())
-    return answer
+        return answer_of(python, SCRIPT, "ZigZag", work)
