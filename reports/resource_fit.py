@@ -85,7 +85,7 @@ def fit(machines: Sequence[Machine], target: str) -> Fit:
 
 def counts(key: str, term: str) -> bool:
     """Whether DSP blocks of a kind of module may grow with a term: they have few reasons to."""
-    return term == "rows" if key.startswith("column") else term in COMMON
+    return term in ("rows", "pairs") if key.startswith("column") else term in COMMON
 
 
 def relative_errors(machines: Sequence[Machine], target: str, found: Fit) -> list[Errors]:
@@ -144,7 +144,7 @@ def measure(target: str, designs: int | None) -> None:
     """Synthesise the machines of the design, as far as modules are not known, and write them."""
     meter = Meter(target=target, log=lambda text: print(text, file=sys.stderr, flush=True))
     machines = []
-    for specs, held in ((held_back(target), True), (fitted(target), False)):
+    for specs, held in ((held_back(target), True), (fitted(), False)):
         for number, spec in enumerate(specs):
             if designs is None or number < designs:
                 machines.append(machine(spec, meter.measure(spec), target, held_back=held))

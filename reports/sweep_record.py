@@ -11,7 +11,7 @@ from moesaic.reports.files import write_json, write_text
 from moesaic.reports.groups import kind_of
 from moesaic.sim.sweep.breakdown import Breakdown
 from moesaic.sim.sweep.evaluate import INTERNAL
-from moesaic.sim.sweep.resources import RESOURCES, counted
+from moesaic.sim.sweep.resources import NAMES, comparable, counted
 from moesaic.sim.sweep.run import SweepResult
 
 JSON_FILE, CSV_FILE = "sweep.json", "points.csv"
@@ -23,12 +23,12 @@ def write_sweep(folder: Path, result: SweepResult, *, command: str, seconds: flo
     """Write sweep.json and points.csv."""
     points = point_records(result)
     cpu = sum(one.outcome.seconds for one in result.store.points.values())
-    whole = result.space.problem.whole
+    bases = result.space.problem.bases.values()
     content = {
         "space": result.space.source | {"file": str(result.space.file), "size": result.space.size},
         "parameters": {name: list(values) for name, values in result.space.values.items()},
-        "resources_count": counted(whole=whole, trains=result.space.trains),
-        "whole_design": list(RESOURCES) if whole else [],
+        "resources_count": counted(bases),
+        "whole_design": list(NAMES) if comparable(bases) else [],
         "energy_table": result.space.problem.energy.source,
         "points": points,
         "front": result.front,

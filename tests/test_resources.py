@@ -114,14 +114,14 @@ def test_what_is_measured_is_the_design() -> None:
     """The machines of the design, and enough that were never fitted."""
     for target, (learnt, held) in MACHINES.items():
         plain = {"memory", "board", "clock_hz"}
-        for group, specs in ((learnt, fitted(target)), (held, held_back(target))):
+        for group, specs in ((learnt, fitted()), (held, held_back(target))):
             names = [one.spec.name for one in group]
             for spec in specs:
                 if spec.name in names:
                     mine = group[names.index(spec.name)].spec
                     for name in set(AccelSpec.__slots__) - plain:
                         assert getattr(mine, name) == getattr(spec, name), (spec.name, name)
-        assert len([one for one in held if one.spec.name.startswith("held")]) >= 8
+        assert len([one for one in held if one.spec.name.startswith("held")]) >= 6
         assert not {one.spec for one in learnt} & {one.spec for one in held}
 
 
@@ -252,11 +252,8 @@ def test_boards_say_the_target() -> None:
 
 
 def test_refusals() -> None:
-    for target in ("asic", "ecp5"):
-        with pytest.raises(InputError, match=f"must be one of xcup for .* model, not '{target}'"):
-            predict(SMALL, target)
-    with pytest.raises(InputError, match="must be one of xcup for the resource model, not 'ecp5'"):
-        predict(load_accel("ecp5-85k"))
+    with pytest.raises(InputError, match=r"must be one of xcup, ecp5 for .* model, not 'asic'"):
+        predict(SMALL, "asic")
     with pytest.raises(InputError, match=f"numbers must be {INTEGER} for the resource model"):
         predict(load_accel("tiny-train"))
 

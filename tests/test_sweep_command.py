@@ -20,7 +20,7 @@ from moesaic.reports.sweep_record import breakdown_record
 from moesaic.sim.experiment import run
 from moesaic.sim.options import RunOptions
 from moesaic.sim.sweep.breakdown import Breakdown
-from moesaic.sim.sweep.resources import fits, limits, resources
+from moesaic.sim.sweep.resources import comparable, counted, fits, limits, resources
 from moesaic.sim.sweep.store import read_store
 from tests.sweep_cases import save_small, write_space
 
@@ -122,6 +122,16 @@ def test_fits_means_the_whole_design() -> None:
         assert not fits(replace(spec, board=less), used), less
     assert fits(replace(spec, board=BoardSpec()), used)
     assert not fits(replace(spec, board=replace(board, lut=int(used["lut"]) - 1)), used)
+
+
+def test_each_family_counts_its_own_cells() -> None:
+    specs = [load_accel("tiny"), load_accel("ecp5-85k")]
+    assert counted(specs)["dsp"] == "DSP48E2 of the whole design or MULT18X18D of the whole design"
+    assert limits(specs[1]) == {"dsp": 156, "bram36": 104, "lut": 83_640, "ff": 83_640}
+    assert [comparable([spec]) for spec in specs] == [True, False]
+    trains = load_accel("tiny-train")
+    assert list(counted([trains])) == ["dsp", "bram36"]
+    assert not comparable([trains])
 
 
 def test_resume_computes_nothing_twice(capsys: pytest.CaptureFixture[str]) -> None:

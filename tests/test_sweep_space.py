@@ -74,14 +74,6 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "unknown objective": ({"objectives": ["speed"]}, "objectives must be of cycles, latency"),
     "objective that is not counted": ({"objectives": ["uram"]}, "not 'uram'"),
-    "LUTs of a family that was not measured": (
-        {"base": "ecp5-85k", "objectives": ["lut"]},
-        "lut is not counted on boards of LFE5UM5G-85F: none were measured",
-    ),
-    "registers of one of two boards": (
-        {"parameters": {"base": ["tiny", "ecp5-85k"]}, "constraints": {"ff": {"max": 1}}},
-        "ff is not counted on boards of LFE5UM5G-85F, none: none were measured",
-    ),
     "unknown energy": ({"energy": "fusion"}, "energy must be a YAML file or one of horowitz-45nm"),
     "energy without a file": ({"energy": "gone.yaml"}, "gone.yaml: cannot be read"),
     "energy in numbers": ({"energy": 3}, "energy: must be a valid string, not 3"),

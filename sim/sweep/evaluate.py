@@ -59,7 +59,7 @@ def _figures(point: Design, accuracy_images: int) -> Figures:
     cycles = sum(run.cycles for run in runs)
     read, written = (sum(run.bytes_read for run in runs), sum(run.bytes_written for run in runs))
     latency = cycles / spec.clock_hz
-    used = resources(spec, whole=point.whole)
+    used = resources(spec)
     found = {
         "cycles": cycles,
         "cycles_floor": sum(run.floor.max for run in runs),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from moesaic.sim.sweep.evaluate import Outcome
-from moesaic.sim.sweep.resources import RESOURCES
+from moesaic.sim.sweep.resources import NAMES
 
 if TYPE_CHECKING:
     from moesaic.sim.sweep.space import Space
@@ -16,7 +16,7 @@ OBJECTIVES = {
     "latency": 1,
     "throughput": -1,
     "bytes": 1,
-    **dict.fromkeys(RESOURCES, 1),
+    **dict.fromkeys(NAMES, 1),
     ACCURACY: -1,
     "energy": 1,
 }

@@ -51,15 +51,14 @@ class Problem:
     """What all points share; small, because each goes to a worker with it.
 
     `bases` are accelerators by the name that the space gives them, `base` is the one of points
-    that do not choose. `whole` says whether resources are those of whole designs,
-    `accuracy_images` on how many images accuracy is measured: 0 where nobody asks.
+    that do not choose. `accuracy_images` says on how many images accuracy is measured, 0 where
+    nobody asks.
     """
 
     base: str
     bases: Mapping[str, AccelSpec]
     jobs: tuple[Job, ...]
     energy: EnergyTable = field(default_factory=load_energy)
-    whole: bool = True
     accuracy_images: int = 0
 
 
@@ -71,7 +70,6 @@ class Design:
     mapping: MapOptions = STANDARD
     jobs: tuple[Job, ...] = field(default_factory=tuple)
     energy: EnergyTable = field(default_factory=load_energy)
-    whole: bool = True
 
 
 def point_key(parameters: Parameters) -> str:
@@ -120,7 +118,6 @@ def design(problem: Problem, parameters: Parameters) -> Design:
         mapping=replace(STANDARD, **mapping),
         jobs=tuple(replace(job, **run) for job in problem.jobs),
         energy=problem.energy,
-        whole=problem.whole,
     )
 
 

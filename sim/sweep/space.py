@@ -14,7 +14,6 @@ from moesaic.models.space_names import SPACES, space_names
 from moesaic.models.strict_yaml import read_yaml
 from moesaic.sim.sweep.figures import ACCURACY, BOUNDED, FITS, OBJECTIVES
 from moesaic.sim.sweep.point import MAPPING, PARAMETERS, SCRATCHPADS, Job, Problem
-from moesaic.sim.sweep.resources import RESOURCES, counted, whole_design
 from moesaic.sim.sweep.schema import POINT_LIMIT, VALUE_LIMIT, Range, SpaceFile, parse_space
 
 SIZE_LIMIT = 1 << 62
@@ -123,14 +122,9 @@ def _resolve(form: SpaceFile, path: Path) -> Space:
     trains = {spec.numbers != INTEGER for spec in bases.values()}
     if len(trains) > 1:
         raise InputError(f"base: all must train or none, not {', '.join(bases)}")
-    whole = whole_design(bases.values())
     asked = {*form.objectives, *bounds}
     if trains == {True}:
         _check_training(values, asked)
-    for name in sorted(asked):
-        if name in RESOURCES and name not in counted(whole=whole):
-            parts = ", ".join(base.board.part for base in bases.values())
-            raise InputError(f"{name} is not counted on boards of {parts}: none were measured")
     space = Space(
         file=path,
         problem=Problem(
@@ -138,7 +132,6 @@ def _resolve(form: SpaceFile, path: Path) -> Space:
             bases=bases,
             jobs=tuple(Job(**job.model_dump()) for job in form.workloads),
             energy=load_energy(form.energy),
-            whole=whole,
             accuracy_images=form.accuracy_images if asked & {ACCURACY} else 0,
         ),
         values=values,
