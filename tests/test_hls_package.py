@@ -120,6 +120,9 @@ def test_command_writes_and_compares(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert said[-1] == f"written to {out}; the top is requantise_ob16_c32_l3_top"
     assert {path.suffix for path in out.iterdir()} == {"", ".cpp", ".h", ".tcl"}
     assert main(line) == 0  # replaces what it wrote
+    made = subprocess.run(["make", "-C", out], capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
+    assert said[0] in made.stdout
 
 
 @pytest.mark.parametrize(
