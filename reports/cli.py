@@ -21,6 +21,7 @@ COMMANDS = {
     "import": "make an ONNX or torch.export model a MODEL",
     "train": "train a reference model by a recipe",
     "verilog": "write an accelerator's Verilog, register map and scripts",
+    "hls": "write a unit or an encoder block as C++ for high-level synthesis",
     "synth": "resources of an accelerator on a target",
     "ablate": "what each technique of the accelerator gains, one left out at a time",
     "sweep": "search a space of accelerators; confirm the best of them on RTL",

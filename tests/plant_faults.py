@@ -29,7 +29,7 @@ FOLDERS = ("hw", "models", "sim", "dataflow", "hls_templates", "reports")
 LIMIT = 900  # seconds; every test bounds its own steps, so this is never reached
 # What a fault must not be: source that does not even elaborate.
 BROKEN = re.compile(
-    r"\b(Syntax|Name|Attribute|Type|Index|Import|Key)Error|DriverConflict|EmitError"
+    r"\b(Syntax|Name|Attribute|Type|Index|Import|Key)Error|DriverConflict|EmitError|CompileError"
 )
 
 
